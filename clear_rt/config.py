@@ -1,0 +1,112 @@
+"""One frozen dataclass of options per stage. Defaults are written here and nowhere else; the command line reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clear_rt.errors import ConfigError
+from clear_rt.shapes import Box
+
+RegionMode = Literal["auto", "full", "fixed"]
+CompositeMode = Literal["membrane", "paste", "off"]
+FillMode = Literal["model", "membrane"]
+EngineName = Literal["auto", "onnx", "trt", "cuda"]
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ConfigError(sentence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionConfig:
+    """Where and when text is looked for (design section 4).
+
+    `enter_probability` starts a region, `stay_probability` keeps it alive; `min_scans` scans in a row must see text
+    before a region exists (clips too short for that many scans need one). Times are in microseconds of the video.
+    """
+
+    mode: RegionMode = "auto"
+    box: Box | None = None
+    scan_interval_us: int = 200_000
+    enter_probability: float = 0.6
+    stay_probability: float = 0.35
+    min_scans: int = 2
+    bridge_us: int = 600_000
+    margin_share: float = 0.09
+    multiple_px: int = 16
+
+    def __post_init__(self) -> None:
+        _require((self.mode == "fixed") == (self.box is not None), "region.box belongs to region.mode='fixed' only")
+        _require(
+            0 < self.stay_probability <= self.enter_probability < 1,
+            f"region needs 0 < stay_probability <= enter_probability < 1, got {self.stay_probability} and "
+            f"{self.enter_probability}",
+        )
+        _require(self.scan_interval_us > 0, f"region.scan_interval_us must be positive, got {self.scan_interval_us}")
+        _require(0 <= self.margin_share <= 1, f"region.margin_share must be 0..1, got {self.margin_share}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatteConfig:
+    """From occlusion maps to a matte. Radii are in pixels of the prior's working picture (short side 360).
+
+    A pixel belongs to the matte where the map of its own frame exceeds `low_probability` and some map within
+    `reach_frames` exceeds `high_probability`; it is then grown by `dilate_px` and faded out over `feather_px`.
+    """
+
+    high_probability: float = 0.5
+    low_probability: float = 0.2
+    reach_frames: int = 3
+    dilate_px: int = 2
+    feather_px: int = 2
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.low_probability <= self.high_probability < 1,
+            f"matte needs 0 < low_probability <= high_probability < 1, got {self.low_probability} and "
+            f"{self.high_probability}",
+        )
+        _require(self.reach_frames >= 0, f"matte.reach_frames must be >= 0, got {self.reach_frames}")
+        _require(min(self.dilate_px, self.feather_px) >= 0, "matte.dilate_px and feather_px must be >= 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeConfig:
+    """How generated samples meet the source (design section 4), and what generates them."""
+
+    mode: CompositeMode = "membrane"
+    fill: FillMode = "membrane"
+
+    def __post_init__(self) -> None:
+        _require(
+            not (self.fill == "membrane" and self.mode != "membrane"),
+            f"--composite {self.mode} needs generated content, and --fill membrane generates none; "
+            "leave out --composite or use --fill model",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteConfig:
+    """How the picture is encoded where it has to be. `crf` is x264's scale; `lossless` overrides it."""
+
+    crf: int = 16
+    lossless: bool = False
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.crf <= 51, f"--crf must be 0..51, got {self.crf}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything `remove` can be told besides the two paths."""
+
+    region: RegionConfig = field(default_factory=RegionConfig)
+    matte: MatteConfig = field(default_factory=MatteConfig)
+    composite: CompositeConfig = field(default_factory=CompositeConfig)
+    write: WriteConfig = field(default_factory=WriteConfig)
+    engine: EngineName = "auto"
+    bundle: Path | None = None
+    seed: int = 0
