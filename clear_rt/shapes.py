@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+LONGEST_SIDE_RATIO = 4
+
+
+class Size(NamedTuple):
+    """Width and height, in pixels, of a picture or a shape profile."""
+
+    width_px: int
+    height_px: int
 
 
 def round_up(value: int, multiple: int) -> int:
@@ -50,3 +63,102 @@ class Box:
             and self.y_px < other.bottom_px
             and other.y_px < self.bottom_px
         )
+
+    def clipped(self, picture: Size) -> Box | None:
+        """The part inside a picture, None where there is none."""
+        x, y = max(self.x_px, 0), max(self.y_px, 0)
+        right, bottom = min(self.right_px, picture.width_px), min(self.bottom_px, picture.height_px)
+        return Box(x, y, right - x, bottom - y) if x < right and y < bottom else None
+
+
+class Fit(NamedTuple):
+    """A box placed for a shape profile: `box` lies inside the picture and, times `scale`, inside `profile`."""
+
+    profile: Size
+    box: Box
+    scale: Fraction
+
+
+def whole(picture: Size) -> Box:
+    """The box of a whole picture."""
+    return Box(0, 0, *picture)
+
+
+def grow(box: Box, margin_x_px: int, margin_y_px: int, picture: Size) -> Box:
+    """`box` grown by a margin on every side, clamped at the picture's edges. The box lies at least partly in the picture."""
+    grown = Box(
+        box.x_px - margin_x_px, box.y_px - margin_y_px, box.width_px + 2 * margin_x_px, box.height_px + 2 * margin_y_px
+    )
+    return _inside(grown, picture)
+
+
+def snap(box: Box, multiple_px: int, picture: Size) -> Box:
+    """`box` grown outwards until its edges are multiples of `multiple_px` or edges of the picture."""
+    x, y = round_down(box.x_px, multiple_px), round_down(box.y_px, multiple_px)
+    right, bottom = round_up(box.right_px, multiple_px), round_up(box.bottom_px, multiple_px)
+    return _inside(Box(x, y, right - x, bottom - y), picture)
+
+
+def rescale(box: Box, source: Size, target: Size) -> Box:
+    """`box` of a picture of size `source` in the same picture at size `target`, rounded outwards, inside `target`."""
+    x, right = _rescaled(box.x_px, box.right_px, source.width_px, target.width_px)
+    y, bottom = _rescaled(box.y_px, box.bottom_px, source.height_px, target.height_px)
+    return _inside(Box(x, y, right - x, bottom - y), target)
+
+
+def plane_box(box: Box, step_x_px: int, step_y_px: int) -> Box:
+    """Samples of a plane subsampled by the steps that cover any part of `box`."""
+    x, y = box.x_px // step_x_px, box.y_px // step_y_px
+    return Box(x, y, -(-box.right_px // step_x_px) - x, -(-box.bottom_px // step_y_px) - y)
+
+
+def working_size(width_px: int, height_px: int, short_side_px: int = 360) -> Size:
+    """Size at which the prior network sees a picture: even, the short side `short_side_px`, the aspect kept.
+
+    The long side ends at four times the short one, where the aspect is given up (16x4320 becomes 360x1440).
+    Raises ValueError for an empty picture or a short side below 2.
+    """
+    if min(width_px, height_px) < 1 or short_side_px < 2:
+        raise ValueError(f"expected a picture and a short side >= 2, got {width_px}x{height_px} and {short_side_px}")
+    short = short_side_px // 2 * 2
+    shortest, longest = sorted((width_px, height_px))
+    long = max(short, min(round(Fraction(short * longest, 2 * shortest)) * 2, LONGEST_SIDE_RATIO * short))
+    return Size(long, short) if width_px > height_px else Size(short, long)
+
+
+def fit_profile(box: Box, picture: Size, profiles: Sequence[Size]) -> Fit:
+    """Smallest profile that holds `box`, and the box grown around its centre to the profile, inside the picture.
+
+    Where no profile holds it, the one that needs the least shrinking, `scale` < 1 and the box grown to the profile's aspect.
+    A profile larger than the picture gives a box as large as the picture allows: the caller pads. Raises ValueError where
+    there is no profile or the box does not lie inside the picture.
+    """
+    if not profiles or box.clipped(picture) != box:
+        raise ValueError(f"expected profiles and a box inside {picture}, got {list(profiles)} and {box}")
+    profile = min(profiles, key=lambda size: (-_scale(box, size), size.width_px * size.height_px, size))
+    scale = _scale(box, profile)
+    width = min(max(floor(profile.width_px / scale), box.width_px), picture.width_px)
+    height = min(max(floor(profile.height_px / scale), box.height_px), picture.height_px)
+    x = _centred(box.x_px, box.width_px, width, picture.width_px)
+    y = _centred(box.y_px, box.height_px, height, picture.height_px)
+    return Fit(profile, Box(x, y, width, height), scale)
+
+
+def _scale(box: Box, profile: Size) -> Fraction:
+    return min(Fraction(1), Fraction(profile.width_px, box.width_px), Fraction(profile.height_px, box.height_px))
+
+
+def _centred(start: int, length: int, grown: int, limit: int) -> int:
+    """Start of a stretch of `grown` around the middle of `start`..`start + length`, inside 0..`limit`."""
+    return min(max(start - (grown - length) // 2, 0), limit - grown)
+
+
+def _rescaled(start: int, stop: int, source: int, target: int) -> tuple[int, int]:
+    return floor(Fraction(start * target, source)), ceil(Fraction(stop * target, source))
+
+
+def _inside(box: Box, picture: Size) -> Box:
+    inside = box.clipped(picture)
+    if inside is None:
+        raise ValueError(f"expected a box that lies partly inside {picture}, got {box}")
+    return inside

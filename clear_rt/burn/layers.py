@@ -1,0 +1,81 @@
+"""An overlay in the samples of one pixel format, blended plane by plane; samples without alpha keep every bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clear_rt.burn.colour import SampleColour, rgb_samples
+from clear_rt.burn.render import Overlay
+from clear_rt.frames import Plane, VideoInfo
+
+UInt8 = npt.NDArray[np.uint8]
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneLayer:
+    """What one plane gets: `keep` (1 - alpha) and `add` (alpha times sample value), float32, for rows and columns."""
+
+    plane: int
+    rows: slice
+    columns: slice
+    keep: Float
+    add: Float
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An overlay ready to blend, and its true alpha: uint8 `alpha` [h, w] with its corner at x_px, y_px."""
+
+    planes: tuple[PlaneLayer, ...]
+    alpha: UInt8
+    x_px: int
+    y_px: int
+
+    @property
+    def visible(self) -> bool:
+        return self.alpha.size > 0
+
+    def blend(self, planes: Sequence[Plane]) -> None:
+        """Draw into writable upright planes of the format that the layer was made for."""
+        for part in self.planes:
+            plane = planes[part.plane]
+            window = plane.samples[part.rows, part.columns]
+            values = (window >> plane.shift) * part.keep + part.add
+            window[...] = np.rint(values).astype(window.dtype) << plane.shift
+
+
+def make_layer(overlay: Overlay, opacity: float, info: VideoInfo, planes: Sequence[Plane], colour: SampleColour) -> Layer:
+    """`overlay` at `opacity` (0..1) in the samples of a video.
+
+    Alpha is rounded to 8 bits first, so that the mask that is written down is exactly what was blended. Subsampled
+    planes get the area average of alpha and of alpha times colour.
+    """
+    alpha = np.rint(overlay.rgba[..., 3] * np.float32(opacity)).astype(np.uint8)
+    box = _bounds(alpha)
+    alpha, rgb = alpha[box], overlay.rgba[box][..., :3]
+    x_px, y_px = overlay.x_px + box[1].start, overlay.y_px + box[0].start
+    if alpha.size == 0:
+        return Layer((), alpha, x_px, y_px)
+    values = rgb_samples(rgb, planes[0].bits) if planes[0].kind == "rgb" else colour.yuv(rgb, planes[0].bits)
+    share = alpha.astype(np.float32) / 255
+    parts = []
+    for i, plane in enumerate(planes):
+        if plane.kind != "alpha":
+            rows, height_share = _blocks(y_px, alpha.shape[0], plane.step_y_px, info.height_px, info.orientation.flip_y)
+            columns, width_share = _blocks(x_px, alpha.shape[1], plane.step_x_px, info.width_px, info.orientation.flip_x)
+            keep = 1 - height_share @ share @ width_share.T
+            parts.append(PlaneLayer(i, rows, columns, keep, height_share @ (share * values[..., i]) @ width_share.T))
+    return Layer(tuple(parts), alpha, x_px, y_px)
+
+
+def _bounds(alpha: UInt8) -> tuple[slice, slice]:
+    """The smallest window that holds everything above 0; empty where there is nothing."""
+    if not alpha.any():
+        return slice(0, 0), slice(0, 0)
+    rows, columns = (np.flatnonzero(alpha.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

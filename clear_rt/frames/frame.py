@@ -1,0 +1,113 @@
+"""One picture: its upright planes without any conversion, a scaled RGB version, and a copy that may be edited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_rt.frames.layout import PixelLayout, PlaneKind
+from clear_rt.frames.orientation import Orientation
+from clear_rt.frames.scale import Scaler, copy_with_properties
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One component of the upright picture: `samples` uint8 or uint16 [ceil(H / step_y_px), ceil(W / step_x_px)].
+
+    Any strides, also negative. A value is `samples >> shift`, 0 .. 2**bits - 1; the low `shift` bits are zero.
+    """
+
+    samples: NDArray[Any]
+    kind: PlaneKind
+    step_x_px: int
+    step_y_px: int
+    bits: int
+    shift: int
+
+
+class Frame:
+    """`index` counts from 0 in presentation order; `time_us` is the container's presentation time in microseconds."""
+
+    __slots__ = ("_layout", "_orientation", "_planes", "_scaler", "_writable", "index", "picture", "time_us")
+
+    def __init__(
+        self,
+        picture: av.VideoFrame,
+        index: int,
+        time_us: int,
+        layout: PixelLayout,
+        orientation: Orientation,
+        scaler: Scaler,
+        writable: bool = False,
+    ) -> None:
+        self.picture = picture
+        self.index = index
+        self.time_us = time_us
+        self._layout = layout
+        self._orientation = orientation
+        self._scaler = scaler
+        self._writable = writable
+        self._planes: tuple[Plane, ...] | None = None
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """Source sample values as upright views, Y U V (alpha) or R G B (alpha); writable only after `edited()`."""
+        if self._planes is None:
+            views = component_views(self.picture, self._layout, self._writable)
+            self._planes = tuple(self._plane(i, view) for i, view in enumerate(views))
+        return self._planes
+
+    def _plane(self, i: int, stored: NDArray[Any]) -> Plane:
+        component = self._layout.components[i]
+        step_x_px, step_y_px = 1 << component.log2_x, 1 << component.log2_y
+        if self._orientation.transpose:
+            step_x_px, step_y_px = step_y_px, step_x_px
+        samples = self._orientation.upright(stored)
+        return Plane(samples, component.kind, step_x_px, step_y_px, self._layout.bits, self._layout.shift)
+
+    def rgb(self, height_px: int, width_px: int) -> NDArray[np.uint8]:
+        """The upright picture scaled by area averaging: uint8 [height_px, width_px, 3], full range, C-contiguous, own."""
+        if self._orientation.transpose:
+            stored = self._scaler.rgb(self.picture, width_px, height_px)
+        else:
+            stored = self._scaler.rgb(self.picture, height_px, width_px)
+        return self._orientation.upright(stored).copy()
+
+    def edited(self) -> Frame:
+        """An independent copy with writable planes: same time, colour description and side data.
+
+        Do not change it any more once it was given to `Writer.write`: encoders may still be reading it.
+        """
+        twin = copy_with_properties(self.picture)
+        frame = Frame(twin, self.index, self.time_us, self._layout, self._orientation, self._scaler, writable=True)
+        for mine, its in zip(
+            component_views(self.picture, self._layout), component_views(twin, self._layout, True), strict=True
+        ):
+            its[...] = mine
+        return frame
+
+
+def component_views(picture: av.VideoFrame, layout: PixelLayout, writable: bool = False) -> list[NDArray[Any]]:
+    """Views [h, w] of every component in stored orientation, in the layout's order."""
+    buffers = [_rows(plane, layout.dtype) for plane in picture.planes]
+    views = []
+    for component in layout.components:
+        width_px = _ceil_shift(picture.width, component.log2_x)
+        height_px = _ceil_shift(picture.height, component.log2_y)
+        view = buffers[component.buffer][:height_px, component.offset :: component.step][:, :width_px]
+        view.flags.writeable = writable
+        views.append(view)
+    return views
+
+
+def _ceil_shift(length_px: int, log2: int) -> int:
+    return -(-length_px // (1 << log2))
+
+
+def _rows(plane: av.video.plane.VideoPlane, dtype: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size)).view(dtype)
+    return rows[::-1] if plane.line_size < 0 else rows

@@ -1,0 +1,82 @@
+"""What is known of a video before its frames are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from clear_rt.frames.orientation import Orientation
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream beside the video: its place in the file, "audio", "subtitle", "data", "attachment" or "video", codec."""
+
+    index: int
+    type: str
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """Colour description by FFmpeg's (ITU-T H.273) code points; 2 is unspecified, for `range` 0 is and 2 is full."""
+
+    range: int
+    primaries: int
+    transfer: int
+    matrix: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mastering:
+    """HDR10 metadata in x265's notation, or None each: `display` "G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)", `light` "cll,fall"."""
+
+    display: str | None = None
+    light: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """A probed video. `width_px`, `height_px` are upright, `stored_*` as coded; `rotation_degrees` turns clockwise.
+
+    `sample_aspect_ratio` belongs to the stored picture. `rate` is the average in frames per second. `declared_end_us` is
+    the end of the video as the container states it, None where it states none (then nothing can be missing).
+    `is_vfr` and `is_interlaced` are hints from the header and the first frame.
+    """
+
+    path: Path
+    container: str
+    stream_index: int
+    codec: str
+    pixel_format: str
+    bit_depth: int
+    stored_width_px: int
+    stored_height_px: int
+    orientation: Orientation
+    display_matrix: tuple[int, ...] | None
+    sample_aspect_ratio: Fraction
+    rate: Fraction
+    time_base: Fraction
+    start_us: int
+    duration_us: int | None
+    declared_end_us: int | None
+    frames_estimate: int | None
+    colour: Colour
+    mastering: Mastering
+    is_vfr: bool
+    is_interlaced: bool
+    has_side_alpha: bool
+    other_streams: tuple[StreamInfo, ...]
+
+    @property
+    def width_px(self) -> int:
+        return self.stored_height_px if self.orientation.transpose else self.stored_width_px
+
+    @property
+    def height_px(self) -> int:
+        return self.stored_width_px if self.orientation.transpose else self.stored_height_px
+
+    @property
+    def rotation_degrees(self) -> int:
+        return self.orientation.rotation_degrees

@@ -1,0 +1,77 @@
+"""Opening an input: every way a path can be no video ends in one InputError."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from clear_rt.errors import InputError
+from clear_rt.frames.failures import AV_ERRORS, reason
+
+_MOV_HEAD_BYTES = 12
+
+
+def open_input(path: Path) -> InputContainer:
+    """Opened container; only local files are followed, whatever the file asks for. Raises InputError."""
+    _check_file(path)
+    try:
+        # Metadata that is not UTF-8 must travel as it is, hence surrogateescape here and in the output.
+        return av.open(
+            os.path.abspath(path),
+            "r",
+            container_options={"protocol_whitelist": "file,crypto,data"},
+            metadata_errors="surrogateescape",
+        )
+    except AV_ERRORS as error:
+        raise InputError(_refusal(path, error)) from error
+
+
+def _check_file(path: Path) -> None:
+    try:
+        mode = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"expected a video file at {path}, but nothing is there; check the path") from error
+    except OSError as error:
+        raise InputError(f"expected a readable video file at {path}, but {reason(error)}; check the path") from error
+    if stat.S_ISDIR(mode.st_mode):
+        raise InputError(f"expected a video file, but {path} is a directory; name a file inside it")
+    if not stat.S_ISREG(mode.st_mode):
+        raise InputError(f"expected a regular file, but {path} is a pipe or a device; save the video to a file first")
+    if mode.st_size == 0:
+        raise InputError(f"expected a video file, but {path} is empty (0 bytes); copy or export it again")
+
+
+def _refusal(path: Path, error: BaseException) -> str:
+    if isinstance(error, PermissionError):
+        return f"expected a readable video file, but reading {path} is not permitted; change its permissions"
+    try:
+        with path.open("rb") as file:
+            is_mov = file.read(_MOV_HEAD_BYTES)[4:8] == b"ftyp"
+    except OSError:
+        is_mov = False
+    if is_mov:
+        return f"{path} is an MP4/MOV file without its index, so it is cut short or damaged; copy or export it again"
+    return f"expected a video file, but {path} is none that FFmpeg knows ({reason(error)}); convert it to MP4 or MKV"
+
+
+def main_video(path: Path, container: InputContainer) -> VideoStream:
+    """The first video track that is not cover art and that a decoder exists for. Raises InputError."""
+    tracks = [s for s in container.streams.video if not is_cover_art(s)]
+    if not tracks:
+        found = "cover art only" if container.streams.video else "sound only" if container.streams.audio else "none"
+        raise InputError(f"expected a video track in {path}, but found {found}; give a file with moving pictures")
+    decodable = [s for s in tracks if s.codec_context is not None]
+    if not decodable:
+        raise InputError(f"the video codec in {path} is not known to this FFmpeg; convert it to H.264 first")
+    return decodable[0]
+
+
+def is_cover_art(stream: Stream) -> bool:
+    """True for a still picture attached to the file, which FFmpeg presents as a video stream."""
+    return bool(stream.disposition & Disposition.attached_pic)

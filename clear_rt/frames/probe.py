@@ -1,0 +1,159 @@
+"""`probe`: one decoded frame and the headers, turned into a VideoInfo."""
+
+from __future__ import annotations
+
+import re
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from clear_rt.errors import InputError
+from clear_rt.frames.failures import AV_ERRORS, reason
+from clear_rt.frames.info import Colour, Mastering, StreamInfo, VideoInfo
+from clear_rt.frames.layout import pixel_layout
+from clear_rt.frames.opening import main_video, open_input
+from clear_rt.frames.orientation import Orientation
+
+_US = 1_000_000
+_MOST_PACKETS_TO_TRY = 2_000
+_FALLBACK_RATE = Fraction(25)
+# Containers whose header states a duration; elsewhere (TS, PS, raw streams) FFmpeg guesses it from what is there.
+_STATE_DURATION = {"mov", "matroska", "avi", "asf", "flv", "mxf", "nut"}
+_MKV_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Describe the video in `path` by its header and its first frame.
+
+    Raises InputError where it is missing, a directory, empty, no video, sound only, damaged from the start, or in a
+    pixel format we cannot view as planes (palette, bit-packed, big-endian, floating point).
+    """
+    path = Path(path)
+    with open_input(path) as container:
+        stream = main_video(path, container)
+        picture = _first_picture(path, container, stream)
+        return _describe(path, container, stream, picture)
+
+
+def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> av.VideoFrame:
+    failure: BaseException | None = None
+    stream.codec_context.thread_count = 1
+    try:
+        for count, packet in enumerate(container.demux(stream)):
+            try:
+                pictures = packet.decode()
+            except AV_ERRORS as error:
+                failure, pictures = error, []
+            if pictures:
+                return pictures[0]
+            if count > _MOST_PACKETS_TO_TRY:
+                break
+    except AV_ERRORS as error:
+        failure = error
+    cause = f" ({reason(failure)})" if failure else ""
+    raise InputError(
+        f"{path} has a {stream.codec_context.name} video track, but no frame of it can be decoded{cause}; "
+        "the file is cut short or damaged, copy or export it again"
+    )
+
+
+def _describe(path: Path, container: InputContainer, stream: VideoStream, picture: av.VideoFrame) -> VideoInfo:
+    layout = pixel_layout(picture.format.name)
+    if layout is None:
+        raise InputError(
+            f"pixel format {picture.format.name} of {path} is not supported (planar or packed YUV, RGB and grey of 8 to "
+            "16 bits are); convert the video to yuv420p first"
+        )
+    time_base = stream.time_base or Fraction(1, _US)
+    rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
+    declared_end_us = _declared_end_us(container, stream)
+    duration_us = _duration_us(container, stream, declared_end_us)
+    matrix = _display_matrix(picture)
+    ratio = stream.sample_aspect_ratio or Fraction(1)
+    return VideoInfo(
+        path=path,
+        container=container.format.name,
+        stream_index=stream.index,
+        codec=stream.codec_context.codec.canonical_name,
+        pixel_format=layout.name,
+        bit_depth=layout.bits,
+        stored_width_px=picture.width,
+        stored_height_px=picture.height,
+        orientation=Orientation.from_matrix(matrix) if matrix else Orientation(),
+        display_matrix=matrix,
+        sample_aspect_ratio=ratio if ratio > 0 else Fraction(1),
+        rate=rate,
+        time_base=time_base,
+        start_us=round((stream.start_time or 0) * time_base * _US),
+        duration_us=duration_us,
+        declared_end_us=declared_end_us,
+        frames_estimate=stream.frames or (round(duration_us * rate / _US) if duration_us else None),
+        colour=Colour(picture.color_range, picture.color_primaries, picture.color_trc, picture.colorspace),
+        mastering=_mastering(picture),
+        is_vfr=bool(stream.base_rate and stream.average_rate and stream.base_rate != stream.average_rate),
+        is_interlaced=picture.interlaced_frame,
+        has_side_alpha=stream.metadata.get("alpha_mode") == "1" and layout.components[-1].kind != "alpha",
+        other_streams=tuple(_stream_info(s) for s in container.streams if s.index != stream.index),
+    )
+
+
+def _stream_info(stream: Stream) -> StreamInfo:
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+    return StreamInfo(stream.index, stream.type, codec or "unknown")
+
+
+def _declared_end_us(container: InputContainer, stream: VideoStream) -> int | None:
+    if not _STATE_DURATION & set(container.format.name.split(",")):
+        return None
+    if stream.duration and stream.time_base:
+        return round(((stream.start_time or 0) + stream.duration) * stream.time_base * _US)
+    if match := _MKV_DURATION.match(stream.metadata.get("DURATION", "")):
+        return round((int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * _US)
+    if container.duration:
+        return (container.start_time or 0) + container.duration
+    return None
+
+
+def _duration_us(container: InputContainer, stream: VideoStream, end_us: int | None) -> int | None:
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * _US)
+    if end_us and "matroska" in container.format.name:
+        return end_us - round((stream.start_time or 0) * (stream.time_base or 0) * _US)
+    return container.duration or None
+
+
+def _side_data(picture: av.VideoFrame, name: str) -> bytes | None:
+    data: Any = next((d for d in picture.side_data if d.type.name == name), None)  # type: ignore[attr-defined]
+    return None if data is None else bytes(data)
+
+
+def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    data = _side_data(picture, "DISPLAYMATRIX")
+    return None if data is None else struct.unpack("=9i", data[:36])
+
+
+def _mastering(picture: av.VideoFrame) -> Mastering:
+    display = light = None
+    if data := _side_data(picture, "MASTERING_DISPLAY_METADATA"):
+        display = _mastering_display(data)
+    if data := _side_data(picture, "CONTENT_LIGHT_LEVEL"):
+        light = "{},{}".format(*struct.unpack("=2I", data[:8]))
+    return Mastering(display, light)
+
+
+def _mastering_display(data: bytes) -> str | None:
+    """AVMasteringDisplayMetadata: 3 primaries (R, G, B), white point, min and max luminance as rationals, two flags."""
+    values = struct.unpack("=22i", data[:88])
+    if not all(values[20:22]) or not all(values[1:20:2]):
+        return None
+    numbers = [Fraction(values[i], values[i + 1]) for i in range(0, 20, 2)]
+    r, g, b, white = [tuple(round(v * 50_000) for v in numbers[i : i + 2]) for i in range(0, 8, 2)]
+    low, high = (round(v * 10_000) for v in numbers[8:10])
+    points = "".join(f"{name}({x},{y})" for name, (x, y) in (("G", g), ("B", b), ("R", r), ("WP", white)))
+    return f"{points}L({high},{low})"

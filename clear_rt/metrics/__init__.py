@@ -1,0 +1,1 @@
+"""Quality figures of a result beside the clean video it should equal."""

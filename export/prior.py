@@ -1,0 +1,87 @@
+"""The trained prior to an ONNX graph and its entry in a bundle's manifest.
+
+    python -m clear_rt.export.prior runs/prior/checkpoint.pt clear_rt/bundles/clear-tiny --training notes.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clear_rt.models.prior import MULTIPLE_PX, PriorGraph, PriorNet
+
+SHORT_SIDE_PX = 360
+# 3 * 8192 rows or columns at most: 16K pictures are scaled long before they reach the graph.
+_MAX_BLOCKS = 1536
+
+
+def load_prior(checkpoint: Path) -> PriorNet:
+    """The running average of a Stage I checkpoint, ready for inference. A tensor missing or left over is an error."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+    prefix = "module.prior."
+    net = PriorNet()
+    net.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    return net.eval()
+
+
+def fold_norms(net: PriorNet) -> PriorNet:
+    """Batch norms folded into the convolutions before them, in place (exact up to rounding)."""
+    for module in net.modules():
+        if isinstance(module, nn.Sequential) and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
+            module[0] = torch.nn.utils.fuse_conv_bn_eval(module[0], module[1])
+            module[1] = nn.Identity()
+    return net
+
+
+def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
+    """Write the graph (rgb uint8 [1, H, W, 3] -> occlusion uint8 [1, H, W]) and return its manifest entry."""
+    rows, columns = (torch.export.Dim(axis, min=1, max=_MAX_BLOCKS) for axis in ("rows", "columns"))
+    program = torch.onnx.export(
+        PriorGraph(fold_norms(net)).eval(),
+        (torch.zeros(1, 8 * MULTIPLE_PX, 12 * MULTIPLE_PX, 3, dtype=torch.uint8),),
+        input_names=["rgb"],
+        output_names=["occlusion"],
+        opset_version=20,
+        dynamic_shapes={"rgb": {1: MULTIPLE_PX * rows, 2: MULTIPLE_PX * columns}},
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    program.save(target)
+    return {
+        "file": target.name,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "short_side_px": SHORT_SIDE_PX,
+        "multiple_px": MULTIPLE_PX,
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--training", type=Path, help="JSON with what the manifest says of the training")
+    arguments = parser.parse_args()
+    arguments.bundle.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "format": 1,
+        "name": arguments.bundle.name,
+        "engines": ["onnx"],
+        "prior": export_prior(load_prior(arguments.checkpoint), arguments.bundle / "prior.onnx"),
+        "generator": None,
+        "profiles_px": [],
+        "training": json.loads(arguments.training.read_text()) if arguments.training else None,
+    }
+    (arguments.bundle / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

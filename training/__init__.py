@@ -1,0 +1,1 @@
+"""Trains what clear_rt ships. Not part of the wheel."""

@@ -1,0 +1,179 @@
+"""Stage I of the paper at clear-tiny's size: the occlusion prior, from pixel differences alone.
+
+    python -m training.prior --run runs/prior --seed 0
+
+Stages, each of 20 minutes or less on two cores: pairs, then three of training; then the export into the bundle. The
+command can be stopped at any moment and run again: shards and checkpoints (every 400 steps) are picked up. What the
+data are drawn from, and what they must never be, stands in `training/materials.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.losses import stage_one
+from training.networks import StageOne
+from training.pairs import synthesise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only."""
+
+    seed: int = 0
+    steps: int = 7200
+    stages: int = 3
+    batch: int = 16
+    peak_lr: float = 3e-3
+    weight_decay: float = 1e-4
+    average_decay: float = 0.998
+    checkpoint_every: int = 400
+    device: str = "cpu"
+
+
+class Crops:
+    """Shards of `training.pairs` as one indexable set; every twelfth shard is kept for validation."""
+
+    def __init__(self, folder: Path) -> None:
+        shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("shard-???.npy"))]
+        self._split: dict[bool, list[tuple[Any, int]]] = {False: [], True: []}
+        for number, shard in enumerate(shards):
+            self._split[number % 12 == 5] += [(shard, row) for row in range(len(shard))]
+
+    def count(self, validation: bool) -> int:
+        return len(self._split[validation])
+
+    def batch(self, rows: np.ndarray, validation: bool, jitter: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+        """Subtitled and clean [B, 3, H, W] in [-1, 1], label [B, 1, H, W]; jitter draws one gain per crop and channel."""
+        crops = np.stack([shard[row] for shard, row in (self._split[validation][i] for i in rows)])
+        x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last).float()
+        pictures = x[:, :6] / 255.0
+        if jitter is not None:
+            gain = jitter.uniform(0.8, 1.2, (len(rows), 1, 1, 1)) * jitter.uniform(0.92, 1.08, (len(rows), 3, 1, 1))
+            pictures = (pictures * torch.from_numpy(np.tile(gain, (1, 2, 1, 1))).float()).clamp(0, 1)
+        pictures = pictures * 2 - 1
+        return pictures[:, :3], pictures[:, 3:], x[:, 6:]
+
+
+@torch.inference_mode()
+def validate(model: StageOne, crops: Crops, device: str, batch: int = 32) -> dict[str, float]:
+    """IoU and recall of the label at p > 0.5, and the share of text-free crops with more than 20 such pixels."""
+    model.eval()
+    hit = union = positive = 0.0
+    empty = alarms = 0
+    for start in range(0, min(crops.count(True), 1200), batch):
+        rows = np.arange(start, min(start + batch, crops.count(True)))
+        subtitled, _, label = (t.to(device) for t in crops.batch(rows, True))
+        found, truth = model.prior(subtitled)[0] > 0, label > 0
+        hit += (found & truth).sum().item()
+        union += (found | truth).sum().item()
+        positive += truth.sum().item()
+        clean = ~truth.flatten(1).any(dim=1)
+        empty += int(clean.sum())
+        alarms += int((found.flatten(1).sum(dim=1) > 20)[clean].sum())
+    model.train()
+    return {"iou": hit / max(union, 1), "recall": hit / max(positive, 1), "false_alarm_share": alarms / max(empty, 1)}
+
+
+def _learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up over 200 steps, then a cosine to 1 %."""
+    if step < 200:
+        return config.peak_lr * (step + 1) / 200
+    progress = (step - 200) / max(config.steps - 200, 1)
+    return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * progress)))
+
+
+class Trainer:
+    """Model, its running average, optimiser, and the file they are resumed from."""
+
+    def __init__(self, run: Path, config: TrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.path, self.log = config, run / "checkpoint.pt", run / "log.jsonl"
+        self.model = StageOne().to(config.device, memory_format=torch.channels_last)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average_decay), use_buffers=True
+        )
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), config.peak_lr, weight_decay=config.weight_decay)
+        self.step = 0
+        if self.path.exists():
+            state = torch.load(self.path, map_location=config.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step = state["step"]
+
+    def save(self) -> None:
+        partial = self.path.with_suffix(".partial")
+        parts = {"model": self.model, "average": self.average, "optimiser": self.optimiser}
+        torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": self.step}, partial)
+        partial.rename(self.path)
+
+    def advance(self, crops: Crops) -> dict[str, float]:
+        """One optimiser step on a batch chosen by (seed, step)."""
+        rng = np.random.default_rng([self.config.seed, self.step])
+        rows = rng.integers(0, crops.count(False), self.config.batch)
+        subtitled, clean, label = (t.to(self.config.device) for t in crops.batch(rows, False, rng))
+        for group in self.optimiser.param_groups:
+            group["lr"] = _learning_rate(self.step, self.config)
+        with torch.autocast(torch.device(self.config.device).type, torch.bfloat16):
+            out = self.model(subtitled)
+        terms = stage_one({name: value.float() for name, value in out.items()}, clean, label)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        return {name: value.item() for name, value in terms.items()}
+
+    def record(self, row: dict[str, Any]) -> None:
+        print(json.dumps(row), flush=True)
+        with self.log.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
+    """Train up to `last_step`, logging every 100 steps, validating and saving at every checkpoint."""
+    begun, sums = time.monotonic(), dict[str, float]()
+    while trainer.step < last_step:
+        for name, value in trainer.advance(crops).items():
+            sums[name] = sums.get(name, 0.0) + value / 100
+        if trainer.step % 100 == 0:
+            seconds = round(time.monotonic() - begun, 1)
+            trainer.record({"step": trainer.step, "seconds": seconds} | {k: round(v, 4) for k, v in sums.items()})
+            sums.clear()
+        if trainer.step % trainer.config.checkpoint_every == 0:
+            trainer.save()
+            average = trainer.average.module
+            trainer.record({"step": trainer.step} | {k: round(v, 4) for k, v in validate(average, crops, trainer.config.device).items()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--run", type=Path, default=Path("runs/prior"))
+    parser.add_argument("--seed", type=int, default=TrainConfig.seed)
+    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
+    parser.add_argument("--batch", type=int, default=TrainConfig.batch)
+    parser.add_argument("--device", default=TrainConfig.device)
+    parser.add_argument("--stages", type=int, default=TrainConfig.stages, help="run this many of the training stages, then stop")
+    arguments = parser.parse_args()
+    config = TrainConfig(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, device=arguments.device)
+    synthesise(arguments.run / "pairs", config.seed)
+    crops = Crops(arguments.run / "pairs")
+    trainer = Trainer(arguments.run, config)
+    trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
+    for stage in range(1, arguments.stages + 1):
+        train_stage(trainer, crops, config.steps * stage // config.stages)
+
+
+if __name__ == "__main__":
+    main()
