@@ -1,4 +1,5 @@
-"""Nothing yet but what pyproject.toml cannot say."""
+"""pyproject.toml says everything so far; an optional native extension (csrc/) would be declared here."""
+
 from setuptools import setup
 
 setup()

@@ -33,9 +33,9 @@ def _require_one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
 class BurnConfig:
     """What is drawn and how it looks.
 
-    `script` chooses the random lines; it is not used where `subtitles` (.srt, .ass, .ssa) brings its own. `size_share` is
-    the font size as a share of the picture's height (None: the style's own). `position` "auto" leaves the edge to the
-    style and to the subtitle file. `font` replaces the fonts that are found by script. One `seed`, one result.
+    `script` chooses the random lines; it is not used where `subtitles` (.srt, .ass, .ssa) brings its own. `size_share`
+    is the font size as a share of the picture's height (None: the style's own). `position` "auto" leaves the edge to
+    the style and to the subtitle file. `font` replaces the fonts that are found by script. One `seed`, one result.
     """
 
     script: ScriptName = "mix"

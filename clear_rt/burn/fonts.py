@@ -65,18 +65,23 @@ def _installed() -> dict[str, Path]:
 
 
 @cache
+def installed_faces(script: str) -> tuple[FontFace, ...]:
+    """Every known face that covers `script` ("zh", "en", "ja", "ko", "ru", "ar"); empty where none is installed."""
+    installed = _installed()
+    return tuple(
+        FontFace(installed[stem], _FACE.get(script, 0) if installed[stem].suffix.lower() == ".ttc" else 0)
+        for stem in _STEMS[script]
+        if stem in installed
+    )
+
+
 def faces_for(script: str) -> tuple[FontFace, ...]:
     """Every known face that covers `script` ("zh", "en", "ja", "ko", "ru", "ar").
 
     Raises:
         ConfigError: no such font is installed.
     """
-    installed = _installed()
-    faces = tuple(
-        FontFace(installed[stem], _FACE.get(script, 0) if installed[stem].suffix.lower() == ".ttc" else 0)
-        for stem in _STEMS[script]
-        if stem in installed
-    )
+    faces = installed_faces(script)
     if not faces:
         raise ConfigError(
             f"no font for script {script!r} was found; pip install 'clear-rt[eval]' brings one, or give --font FILE"

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from clear_rt.burn.colour import SampleColour, rgb_samples
 from clear_rt.burn.render import Overlay
-from clear_rt.frames import Plane, VideoInfo
+from clear_rt.frames.frame import Plane
+from clear_rt.frames.info import VideoInfo
 
 UInt8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -49,7 +50,7 @@ class Layer:
             window[...] = np.rint(values).astype(window.dtype) << plane.shift
 
 
-def make_layer(overlay: Overlay, opacity: float, info: VideoInfo, planes: Sequence[Plane], colour: SampleColour) -> Layer:
+def make_layer(overlay: Overlay, opacity: float, info: VideoInfo, planes: Sequence[Plane]) -> Layer:
     """`overlay` at `opacity` (0..1) in the samples of a video.
 
     Alpha is rounded to 8 bits first, so that the mask that is written down is exactly what was blended. Subsampled
@@ -61,16 +62,45 @@ def make_layer(overlay: Overlay, opacity: float, info: VideoInfo, planes: Sequen
     x_px, y_px = overlay.x_px + box[1].start, overlay.y_px + box[0].start
     if alpha.size == 0:
         return Layer((), alpha, x_px, y_px)
-    values = rgb_samples(rgb, planes[0].bits) if planes[0].kind == "rgb" else colour.yuv(rgb, planes[0].bits)
+    if planes[0].kind == "rgb":
+        values = rgb_samples(rgb, planes[0].bits)
+    else:
+        values = SampleColour.of(info).yuv(rgb, planes[0].bits)
     share = alpha.astype(np.float32) / 255
     parts = []
     for i, plane in enumerate(planes):
         if plane.kind != "alpha":
-            rows, height_share = _blocks(y_px, alpha.shape[0], plane.step_y_px, info.height_px, info.orientation.flip_y)
-            columns, width_share = _blocks(x_px, alpha.shape[1], plane.step_x_px, info.width_px, info.orientation.flip_x)
-            keep = 1 - height_share @ share @ width_share.T
-            parts.append(PlaneLayer(i, rows, columns, keep, height_share @ (share * values[..., i]) @ width_share.T))
+            rows = _blocks(y_px, alpha.shape[0], plane.step_y_px, info.height_px, info.orientation.flip_y)
+            columns = _blocks(x_px, alpha.shape[1], plane.step_x_px, info.width_px, info.orientation.flip_x)
+            keep, add = 1 - _area_mean(share, rows, columns), _area_mean(share * values[..., i], rows, columns)
+            parts.append(PlaneLayer(i, rows.window, columns.window, keep, add))
     return Layer(tuple(parts), alpha, x_px, y_px)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Along one axis: the samples of a subsampled plane that meet a run of pixels, the first pixel of each inside that
+    run, and how many pixels of the picture each stands for.
+    """
+
+    window: slice
+    starts: npt.NDArray[np.intp]
+    pixels: Float
+
+
+def _blocks(start_px: int, length_px: int, step_px: int, picture_px: int, flipped: bool) -> _Blocks:
+    # A reversed axis of odd length begins with the block that was cut short at the stored picture's end.
+    offset_px = picture_px % -step_px if flipped else 0
+    first, last = (start_px - offset_px) // step_px, (start_px + length_px - 1 - offset_px) // step_px
+    edges = offset_px + step_px * np.arange(first, last + 2)
+    pixels = np.diff(np.clip(edges, 0, picture_px)).astype(np.float32)
+    return _Blocks(slice(first, last + 1), np.maximum(edges[:-1] - start_px, 0), pixels)
+
+
+def _area_mean(values: Float, rows: _Blocks, columns: _Blocks) -> Float:
+    summed = np.add.reduceat(np.add.reduceat(values, rows.starts, axis=0), columns.starts, axis=1)
+    mean: Float = summed / (rows.pixels[:, None] * columns.pixels)
+    return mean
 
 
 def _bounds(alpha: UInt8) -> tuple[slice, slice]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ _SRT_TIME = r"(\d+):([0-5]?\d):([0-5]?\d)[,.](\d{1,3})"
 _SRT_TIMING = re.compile(rf"\s*{_SRT_TIME}\s*-->\s*{_SRT_TIME}(?:\s.*)?")
 _ASS_TIME = re.compile(r"\s*(\d+):([0-5]?\d):([0-5]?\d)[.:](\d{1,3})\s*")
 _ASS_FIELDS = "Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
-_SRT_TAG = re.compile(r"</?(?:b|i|u|s|c|v|font|span|ruby|rt)(?:[\s.][^<>]*)?/?>|\{/?[biu]\}|\{\\[^{}]*\}", re.IGNORECASE)
+_SRT_TAG = re.compile(
+    r"</?(?:b|i|u|s|c|v|font|span|ruby|rt)(?:[\s.][^<>]*)?/?>|\{/?[biu]\}|\{\\[^{}]*\}", re.IGNORECASE
+)
 _ASS_TAG = re.compile(r"\{[^{}]*\}")
 _TOP = re.compile(r"\{[^{}]*\\an[789][^{}]*\}")
 _DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}.*?(?=\{[^{}]*\\p0[^{}]*\}|$)", re.DOTALL)
@@ -30,7 +32,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 class Caption:
     """Lines shown from `start_us` (inclusive) to `stop_us` (exclusive), microseconds of the video.
 
-    `script` is a key of SCRIPTS where it is known (None: to be guessed from the letters); `top` asks for the upper edge.
+    `script` is a key of SCRIPTS where it is known (None: to be guessed from the letters); `top`: at the upper edge.
     """
 
     start_us: int
@@ -72,22 +74,24 @@ def write_srt(captions: Iterable[Caption]) -> str:
     return "\n".join(blocks)
 
 
-def random_captions(scripts: Sequence[str], duration_us: int, seed: int) -> tuple[Caption, ...]:
-    """Made-up captions for 0 .. duration_us: a new one every 1-4 s, a gap before one in four, one or two lines each.
+def endless_captions(scripts: Sequence[str], seed: int) -> Iterator[Caption]:
+    """Made-up captions from 0 on: a new one every 1-4 s, a gap before one in four, one or two lines each.
 
-    Each caption's script is drawn from `scripts` (keys of SCRIPTS). The same arguments give the same captions, and a
-    longer duration only adds to their end.
+    Each caption's script is drawn from `scripts` (keys of SCRIPTS). The same arguments give the same captions.
     """
     rng = np.random.default_rng(seed)
-    captions: list[Caption] = []
     start_us = 0
-    while start_us < duration_us:
+    while True:
         script = SCRIPTS[scripts[int(rng.integers(len(scripts)))]]
         lines = tuple(random_line(script, rng) for _ in range(2 if rng.random() < 0.35 else 1))
         stop_us = start_us + int(rng.integers(1_000_000, 4_000_001))
-        captions.append(Caption(start_us, stop_us, lines, script.name))
+        yield Caption(start_us, stop_us, lines, script.name)
         start_us = stop_us + (int(rng.integers(300_000, 1_500_001)) if rng.random() < 0.25 else 0)
-    return tuple(captions)
+
+
+def random_captions(scripts: Sequence[str], duration_us: int, seed: int) -> tuple[Caption, ...]:
+    """Those of `endless_captions` that start before `duration_us`; a longer duration only adds to their end."""
+    return tuple(takewhile(lambda caption: caption.start_us < duration_us, endless_captions(scripts, seed)))
 
 
 def disjoint(captions: Sequence[Caption]) -> tuple[Caption, ...]:
@@ -156,7 +160,8 @@ def _dialogue(fields: list[str], rest: str, path: Path, number: int) -> Caption:
     times = [_ASS_TIME.fullmatch(values[name]) for name in ("start", "end")]
     if times[0] is None or times[1] is None:
         raise InputError(
-            f"{path}, line {number + 1}: expected times like 0:00:01.00, found {values['start']!r} and {values['end']!r}"
+            f"{path}, line {number + 1}: expected times like 0:00:01.00, "
+            f"found {values['start']!r} and {values['end']!r}"
         )
     start_us, stop_us = _microseconds(times[0].groups()), _microseconds(times[1].groups())
     _check_order(start_us, stop_us, path, number)

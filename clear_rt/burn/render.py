@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, features
 
 from clear_rt.burn.fonts import FontFace
 from clear_rt.burn.scripts import Script
 from clear_rt.burn.styles import Colour, Style
 from clear_rt.errors import ConfigError
+
+try:
+    from PIL import Image, ImageDraw, ImageFilter, ImageFont, features
+except ImportError as error:
+    raise ConfigError("drawing text needs Pillow, which is not installed; run pip install 'clear-rt[eval]'") from error
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -25,7 +29,8 @@ class Overlay:
     y_px: int
 
 
-def _font(face: FontFace, size_px: int) -> ImageFont.FreeTypeFont:
+def open_face(face: FontFace, size_px: int) -> ImageFont.FreeTypeFont:
+    """The face at a size of at least 4 pixels. Raises ConfigError where the file is no font that FreeType reads."""
     try:
         return ImageFont.truetype(str(face.path), max(size_px, 4), index=face.index)
     except OSError as error:
@@ -73,11 +78,11 @@ def render(
     if not features.check("raqm"):
         raise ConfigError("this Pillow cannot shape text (no libraqm); pip install --force-reinstall pillow brings one")
     size_px = max(round(style.size_share * height_px), 6)
-    font = _font(face, size_px)
+    font = open_face(face, size_px)
     widest = _width(font, lines, script)
     if widest > 0.94 * width_px:
         size_px = max(int(size_px * 0.94 * width_px / widest), 5)
-        font = _font(face, size_px)
+        font = open_face(face, size_px)
     stroke_px = round(style.outline_share * size_px)
     stroke_px = max(stroke_px, 1) if style.outline_share > 0 else 0
     shadow_px = max(round(style.shadow_share * size_px), 1) if style.shadow_share > 0 else 0

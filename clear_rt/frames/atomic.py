@@ -22,7 +22,6 @@ MUXERS = {
     ".flv": "flv",
     ".nut": "nut",
     ".3gp": "3gp",
-    ".mxf": "mxf",
 }
 # Most file systems end a name at 255 bytes; the rest of the temporary name needs fewer than 40 of them.
 _LONGEST_STEM_BYTES = 200

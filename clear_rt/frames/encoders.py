@@ -10,17 +10,21 @@ from io import BytesIO
 
 import av
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from clear_rt.config import WriteConfig
 from clear_rt.errors import OutputError
 from clear_rt.frames.failures import AV_ERRORS
-from clear_rt.frames.info import VideoInfo
+from clear_rt.frames.info import Mastering, VideoInfo
 from clear_rt.frames.layout import PixelLayout, pixel_layout
 
 _OWN_ENCODER = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
 _ORDER = ("libx264", "libx264rgb", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
 # What an encoder takes but its bitstream does not give back: x264 decodes grey as 4:2:0, VP9 keeps alpha apart.
 _NOT_GIVEN_BACK = {"libx264": {"gray", "gray10le"}, "libvpx-vp9": {"yuva420p", "yuva422p", "yuva444p", "gbrap"}}
+_PADDED = {"rgb0", "bgr0", "0rgb", "0bgr"}
+# This muxer refuses nothing and wraps what it does not know as private data.
+_KNOWN_TO_MPEGTS = {"libx264", "libx265"}
 _MOV_FAMILY = {"mp4", "mov", "3gp"}
 
 
@@ -46,8 +50,8 @@ def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
     what = "losslessly " if config.lossless else ""
     if muxer != "matroska" and _first(info, config, "matroska"):
         raise OutputError(
-            f"a {muxer} file cannot hold {info.pixel_format} pictures of {info.stored_width_px}x{info.stored_height_px} "
-            f"{what}encoded; give the output the extension .mkv"
+            f"a {muxer} file cannot hold {info.pixel_format} pictures of "
+            f"{info.stored_width_px}x{info.stored_height_px} {what}encoded; give the output the extension .mkv"
         )
     raise OutputError(
         f"no encoder takes {info.pixel_format} pictures of {info.stored_width_px}x{info.stored_height_px}; "
@@ -56,16 +60,15 @@ def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
 
 
 def _first(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | None:
-    with av.open(BytesIO(), "w", format=muxer) as container:
-        held = container.supported_codecs
     for name in _names(info.codec):
-        if name not in held or name not in av.codec.codecs_available:
+        if name not in av.codec.codecs_available or (muxer == "mpegts" and name not in _KNOWN_TO_MPEGTS):
             continue
         for pixel_format in _equal_formats(info.pixel_format, name):
-            options = _OPTIONS[name](config) | _extras(name, info, muxer)
+            options = _OPTIONS[name](config)
+            options |= _extras(name, info, muxer, options)
             tag = "hvc1" if name == "libx265" and muxer in _MOV_FAMILY else None
             encoder = Encoder(name, pixel_format, options, tag)
-            if _opens(encoder, info):
+            if _fits(encoder, info, muxer):
                 return encoder
     return None
 
@@ -83,7 +86,7 @@ def _equal_formats(pixel_format: str, encoder: str) -> list[str]:
     accepted = [f.name for f in av.codec.Codec(encoder, "w").video_formats or ()]
     accepted = [name for name in accepted if name not in _NOT_GIVEN_BACK.get(encoder, ())]
     equal = [n for n in accepted if (layout := pixel_layout(n)) and _may_replace(wanted, layout)]
-    return sorted(equal, key=lambda name: (name != pixel_format, "0" in name.removeprefix("yuv420p")[:4]))
+    return sorted(equal, key=lambda name: (name != pixel_format, name in _PADDED))
 
 
 def _may_replace(wanted: PixelLayout, offered: PixelLayout) -> bool:
@@ -92,15 +95,17 @@ def _may_replace(wanted: PixelLayout, offered: PixelLayout) -> bool:
     return wanted.same_samples(offered)
 
 
-def _opens(encoder: Encoder, info: VideoInfo) -> bool:
+def _fits(encoder: Encoder, info: VideoInfo, muxer: str) -> bool:
+    """True where the encoder opens at this size and the muxer writes a header for it (into memory)."""
     if encoder.name == "libsvtav1":
         # SVT-AV1 prints twenty lines to stderr at its default level; 0 leaves fatal errors.
         os.environ.setdefault("SVT_LOG", "0")
-    context = av.codec.CodecContext.create(encoder.name, "w")
-    assert isinstance(context, VideoCodecContext)
     try:
-        configure(context, encoder, info, Fraction(1) / info.rate)
-        context.open()
+        with av.open(BytesIO(), "w", format=muxer) as trial:
+            stream = trial.add_stream(encoder.name, rate=info.rate)
+            assert isinstance(stream, VideoStream)
+            configure(stream.codec_context, encoder, info, 1 / info.rate)
+            trial.start_encoding()
     except AV_ERRORS:
         return False
     return True
@@ -125,8 +130,7 @@ def configure(context: VideoCodecContext, encoder: Encoder, info: VideoInfo, tim
 def _x264(config: WriteConfig) -> dict[str, str]:
     if config.lossless:
         return {"qp": "0", "preset": "veryfast"}
-    # crf 0 is lossless for 8-bit x264 and then refused outside its profile; 1 is visually the same.
-    return {"crf": str(max(1, config.crf)), "preset": "fast"}
+    return {"crf": str(config.crf), "preset": "fast"}
 
 
 def _x265(config: WriteConfig) -> dict[str, str]:
@@ -164,11 +168,24 @@ def _scaled(crf: int, equals_x264_23: int, most: int) -> str:
     return str(min(most, max(1, round(crf * equals_x264_23 / 23))))
 
 
-def _extras(name: str, info: VideoInfo, muxer: str) -> dict[str, str]:
+def _extras(name: str, info: VideoInfo, muxer: str, options: dict[str, str]) -> dict[str, str]:
     extras: dict[str, str] = {}
+    if name in ("libx264", "libx265"):
+        extras |= _hdr10(name, info.mastering, options)
     if muxer == "avi" and name in ("libx264", "libx264rgb", "libx265"):
         # AVI has no presentation times: reordered frames would come out late by the reordering depth.
         extras["bf"] = "0"
     if info.is_interlaced and name == "libx264":
         extras["flags"] = "+ildct+ilme"
     return extras
+
+
+def _hdr10(name: str, mastering: Mastering, options: dict[str, str]) -> dict[str, str]:
+    key, display, light = {
+        "libx264": ("x264-params", "mastering-display", "cll"),
+        "libx265": ("x265-params", "master-display", "max-cll"),
+    }[name]
+    values = [(display, mastering.display), (light, mastering.light)]
+    params = [options[key]] if key in options else []
+    params += [f"{field}={value}" for field, value in values if value]
+    return {key: ":".join(params)} if params else {}

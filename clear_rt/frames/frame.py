@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clear_rt.frames.layout import PixelLayout, PlaneKind
 from clear_rt.frames.orientation import Orientation
 from clear_rt.frames.scale import Scaler, copy_with_properties
+from clear_rt.frames.views import component_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Frame:
         return Plane(samples, component.kind, step_x_px, step_y_px, self._layout.bits, self._layout.shift)
 
     def rgb(self, height_px: int, width_px: int) -> NDArray[np.uint8]:
-        """The upright picture scaled by area averaging: uint8 [height_px, width_px, 3], full range, C-contiguous, own."""
+        """The upright picture, scaled by area averaging: uint8 [height_px, width_px, 3], full range, C-contiguous."""
         if self._orientation.transpose:
             stored = self._scaler.rgb(self.picture, width_px, height_px)
         else:
@@ -89,25 +90,3 @@ class Frame:
         ):
             its[...] = mine
         return frame
-
-
-def component_views(picture: av.VideoFrame, layout: PixelLayout, writable: bool = False) -> list[NDArray[Any]]:
-    """Views [h, w] of every component in stored orientation, in the layout's order."""
-    buffers = [_rows(plane, layout.dtype) for plane in picture.planes]
-    views = []
-    for component in layout.components:
-        width_px = _ceil_shift(picture.width, component.log2_x)
-        height_px = _ceil_shift(picture.height, component.log2_y)
-        view = buffers[component.buffer][:height_px, component.offset :: component.step][:, :width_px]
-        view.flags.writeable = writable
-        views.append(view)
-    return views
-
-
-def _ceil_shift(length_px: int, log2: int) -> int:
-    return -(-length_px // (1 << log2))
-
-
-def _rows(plane: av.video.plane.VideoPlane, dtype: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size)).view(dtype)
-    return rows[::-1] if plane.line_size < 0 else rows

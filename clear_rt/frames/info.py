@@ -11,7 +11,7 @@ from clear_rt.frames.orientation import Orientation
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """One stream beside the video: its place in the file, "audio", "subtitle", "data", "attachment" or "video", codec."""
+    """One stream beside the video; `type` is "audio", "subtitle", "data", "attachment" or "video"."""
 
     index: int
     type: str
@@ -30,7 +30,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Mastering:
-    """HDR10 metadata in x265's notation, or None each: `display` "G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)", `light` "cll,fall"."""
+    """HDR10 metadata in x265's notation: `display` "G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)", `light` "cll,fall"."""
 
     display: str | None = None
     light: str | None = None
@@ -40,8 +40,8 @@ class Mastering:
 class VideoInfo:
     """A probed video. `width_px`, `height_px` are upright, `stored_*` as coded; `rotation_degrees` turns clockwise.
 
-    `sample_aspect_ratio` belongs to the stored picture. `rate` is the average in frames per second. `declared_end_us` is
-    the end of the video as the container states it, None where it states none (then nothing can be missing).
+    `sample_aspect_ratio` belongs to the stored picture. `rate` is the average in frames per second. `declared_end_us`
+    is the end of the video as the container states it, None where it states none (then nothing can be missing).
     `is_vfr` and `is_interlaced` are hints from the header and the first frame.
     """
 

@@ -37,7 +37,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class PixelLayout:
-    """Components in canonical order (Y, U, V, alpha or R, G, B, alpha); samples hold `bits` bits above `shift` zeros."""
+    """Components in the order Y, U, V, alpha or R, G, B, alpha; samples hold `bits` bits above `shift` zeros."""
 
     name: str
     bits: int

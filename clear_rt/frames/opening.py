@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import av
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -66,7 +67,7 @@ def main_video(path: Path, container: InputContainer) -> VideoStream:
     if not tracks:
         found = "cover art only" if container.streams.video else "sound only" if container.streams.audio else "none"
         raise InputError(f"expected a video track in {path}, but found {found}; give a file with moving pictures")
-    decodable = [s for s in tracks if s.codec_context is not None]
+    decodable = [s for s in tracks if codec_of(s)]
     if not decodable:
         raise InputError(f"the video codec in {path} is not known to this FFmpeg; convert it to H.264 first")
     return decodable[0]
@@ -75,3 +76,14 @@ def main_video(path: Path, container: InputContainer) -> VideoStream:
 def is_cover_art(stream: Stream) -> bool:
     """True for a still picture attached to the file, which FFmpeg presents as a video stream."""
     return bool(stream.disposition & Disposition.attached_pic)
+
+
+def codec_of(stream: Stream) -> CodecContext | None:
+    """The stream's codec, None where FFmpeg has none for it: attachments, most data, unknown codecs."""
+    return stream.codec_context
+
+
+def codec_name(stream: Stream) -> str:
+    """FFmpeg's name of the codec, of an attachment its file name, "unknown" where there is neither."""
+    context = codec_of(stream)
+    return (context.codec.canonical_name if context else stream.name) or "unknown"

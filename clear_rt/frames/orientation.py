@@ -27,7 +27,7 @@ class Orientation:
 
     @staticmethod
     def from_matrix(matrix: Sequence[int]) -> Orientation:
-        """From FFmpeg's display matrix: 9 integers, row-major; angles between the quarter turns go to the nearest one."""
+        """From FFmpeg's display matrix: 9 integers, row-major; other angles go to the nearest quarter turn."""
         a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
         if abs(b) + abs(c) > abs(a) + abs(d):
             return Orientation(True, c < 0, b < 0)

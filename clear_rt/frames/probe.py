@@ -17,7 +17,7 @@ from clear_rt.errors import InputError
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.info import Colour, Mastering, StreamInfo, VideoInfo
 from clear_rt.frames.layout import pixel_layout
-from clear_rt.frames.opening import main_video, open_input
+from clear_rt.frames.opening import codec_name, main_video, open_input
 from clear_rt.frames.orientation import Orientation
 
 _US = 1_000_000
@@ -67,8 +67,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, pictur
     layout = pixel_layout(picture.format.name)
     if layout is None:
         raise InputError(
-            f"pixel format {picture.format.name} of {path} is not supported (planar or packed YUV, RGB and grey of 8 to "
-            "16 bits are); convert the video to yuv420p first"
+            f"pixel format {picture.format.name} of {path} is not supported (YUV, RGB and grey of 8 to 16 bits are); "
+            "convert the video to yuv420p first"
         )
     time_base = stream.time_base or Fraction(1, _US)
     rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
@@ -104,8 +104,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, pictur
 
 
 def _stream_info(stream: Stream) -> StreamInfo:
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
-    return StreamInfo(stream.index, stream.type, codec or "unknown")
+    return StreamInfo(stream.index, stream.type, codec_name(stream))
 
 
 def _declared_end_us(container: InputContainer, stream: VideoStream) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -49,19 +50,25 @@ def read(source: Path | str | VideoInfo) -> Generator[Frame, None, None]:
 
 
 def _pictures(info: VideoInfo, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    stream.thread_type = "AUTO"  # type: ignore[assignment]
+    stream.thread_type = "AUTO"
     count, time_us = 0, 0
+    # AVI stamps packets in file order only; shown in that order, the n-th picture out belongs to the n-th stamp.
+    in_file_order: deque[int] | None = deque() if info.container == "avi" else None
     try:
         for packet in container.demux(stream):
+            if in_file_order is not None and packet.dts is not None:
+                in_file_order.append(packet.dts)
             try:
                 pictures = packet.decode()
             except AV_ERRORS:
-                # A recording that starts between key frames begins with packets nobody can decode; `probe` skips them too.
+                # A recording that starts between key frames begins with packets nobody can decode.
                 if count:
                     raise
                 continue
             for picture in pictures:
                 count += 1
+                if in_file_order is not None:
+                    picture.pts = in_file_order.popleft() if in_file_order else None
                 time_us = round((picture.pts or 0) * info.time_base * _US)
                 yield picture
     except AV_ERRORS as error:

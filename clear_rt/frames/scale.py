@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
+
+from clear_rt.frames.views import plane_rows
 
 _MATRICES = {
     1: Colorspace.ITU709,
@@ -45,9 +46,7 @@ class Scaler:
                 interpolation=Interpolation.AREA,
                 threads=1,
             )
-        plane = scaled.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-        return rows[:, : 3 * width_px].reshape(height_px, width_px, 3)
+        return plane_rows(scaled.planes[0])[:, : 3 * width_px].reshape(height_px, width_px, 3)
 
 
 def _matrix(picture: av.VideoFrame) -> Colorspace:
@@ -67,11 +66,14 @@ def copy_with_properties(picture: av.VideoFrame) -> av.VideoFrame:
     and its samples ignored. RGB has no range to convert: there the copy goes without side data.
     """
     tags = _tags(picture)
-    twin: Any = picture
+    twin = picture
     if not picture.format.is_rgb:
-        source, target = (ColorRange.MPEG, ColorRange.JPEG)
         twin = VideoReformatter().reformat(
-            picture, src_color_range=source, dst_color_range=target, interpolation=Interpolation.POINT, threads=1
+            picture,
+            src_color_range=ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=Interpolation.POINT,
+            threads=1,
         )
     if twin is picture or twin.format.name != picture.format.name:
         twin = av.VideoFrame(picture.width, picture.height, picture.format.name)

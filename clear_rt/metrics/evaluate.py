@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_rt.errors import ConfigError, InputError
-from clear_rt.frames import Frame, Reader, VideoInfo, probe
+from clear_rt.frames.frame import Frame
+from clear_rt.frames.info import VideoInfo
+from clear_rt.frames.probe import probe
+from clear_rt.frames.read import read
 from clear_rt.metrics.masks import mask_from_difference
 from clear_rt.metrics.psnr import Psnr, PsnrSum
 from clear_rt.metrics.ssim import ssim
@@ -86,9 +89,10 @@ def evaluate(
         raise ConfigError(f"every_frames must be at least 1, got {every_frames}")
     videos = {"result": result, "clean": clean, "source": source, "mask": mask}
     paths = {name: path for name, path in videos.items() if path is not None}
-    size = _common_size(paths)
-    sums = _Sums(size, TextFinder() if find_text else None, every_frames, with_source=source is not None)
-    for pictures in _lockstep(paths):
+    infos = {name: probe(path) for name, path in paths.items()}
+    _check_comparable(infos)
+    sums = _Sums(infos["clean"], TextFinder() if find_text else None, every_frames, with_source=source is not None)
+    for pictures in _lockstep(infos):
         sums.add(pictures)
         if progress is not None:
             progress(sums.frames)
@@ -122,9 +126,9 @@ class _VideoSums:
 class _Sums:
     """Running figures of the whole comparison."""
 
-    def __init__(self, size: tuple[int, int], finder: TextFinder | None, every_frames: int, *, with_source: bool) -> None:
+    def __init__(self, info: VideoInfo, finder: TextFinder | None, every_frames: int, *, with_source: bool) -> None:
         self.frames = 0
-        self._height_px, self._width_px = size
+        self._height_px, self._width_px = info.height_px, info.width_px
         self._every_frames = every_frames
         self._result = _VideoSums(finder)
         self._source = _VideoSums(finder) if with_source else None
@@ -169,39 +173,30 @@ class _Sums:
         )
 
 
-def _common_size(paths: dict[str, Path]) -> tuple[int, int]:
-    """Height and width of the upright pictures, the same in all videos; a mask has to be gray."""
-    infos = {name: probe(path) for name, path in paths.items()}
-    height_px, width_px = infos["clean"].height_px, infos["clean"].width_px
+def _check_comparable(infos: dict[str, VideoInfo]) -> None:
+    clean = infos["clean"]
     for name, info in infos.items():
-        if (info.height_px, info.width_px) != (height_px, width_px):
+        if (info.height_px, info.width_px) != (clean.height_px, clean.width_px):
             raise InputError(
-                f"{name} {paths[name]} is {info.width_px}x{info.height_px}, clean {paths['clean']} is "
-                f"{width_px}x{height_px}; give videos of one size"
+                f"{name} {info.path} is {info.width_px}x{info.height_px}, clean {clean.path} is "
+                f"{clean.width_px}x{clean.height_px}; give videos of one size"
             )
-    if "mask" in infos:
-        _require_gray(infos["mask"], paths["mask"])
-    return height_px, width_px
-
-
-def _require_gray(info: VideoInfo, path: Path) -> None:
-    if not info.pixel_format.startswith("gray"):
+    if "mask" in infos and not infos["mask"].pixel_format.startswith("gray"):
         raise InputError(
-            f"mask {path} is a {info.pixel_format} video, expected gray; "
+            f"mask {infos['mask'].path} is a {infos['mask'].pixel_format} video, expected gray; "
             "give the file that clear-rt burn --mask wrote, or leave it out"
         )
 
 
-def _lockstep(paths: dict[str, Path]) -> Iterator[dict[str, Frame]]:
+def _lockstep(infos: dict[str, VideoInfo]) -> Iterator[dict[str, Frame]]:
     with ExitStack() as stack:
-        readers = {name: stack.enter_context(Reader(path)) for name, path in paths.items()}
-        for index, frames in enumerate(zip_longest(*readers.values())):
-            pictures = dict(zip(readers, frames, strict=True))
-            ended = [name for name, frame in pictures.items() if frame is None]
-            if ended:
-                going = next(name for name, frame in pictures.items() if frame is not None)
+        readers = [stack.enter_context(closing(read(info))) for info in infos.values()]
+        for index, frames in enumerate(zip_longest(*readers)):
+            pictures = {name: frame for name, frame in zip(infos, frames, strict=True) if frame is not None}
+            if len(pictures) < len(infos):
+                ended, going = next(name for name in infos if name not in pictures), next(iter(pictures))
                 raise InputError(
-                    f"{ended[0]} {paths[ended[0]]} ends after {index} frames, {going} {paths[going]} goes on; "
+                    f"{ended} {infos[ended].path} ends after {index} frames, {going} {infos[going].path} goes on; "
                     "give videos of the same frames"
                 )
             yield pictures

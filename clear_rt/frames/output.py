@@ -1,0 +1,68 @@
+"""One output file: opened under a temporary name, every write guarded, renamed only when all of it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import av
+from av.container import OutputContainer
+
+from clear_rt.errors import OutputError
+from clear_rt.frames.atomic import Partial, check_target, muxer_for
+from clear_rt.frames.failures import AV_ERRORS, reason
+from clear_rt.frames.remux import Remux
+
+
+class Output:
+    """Container, temporary file and second source of one target; `finish` or `abandon` ends it."""
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self.muxer = muxer_for(target)
+        check_target(source, target)
+        self._partial = Partial(target)
+        self.remux = Remux(source, self.muxer)
+        with self.guarded():
+            self.container: OutputContainer = av.open(
+                str(self._partial.path),
+                "w",
+                format=self.muxer,
+                container_options=_muxer_options(self.muxer, self.remux.tags(), self.remux.start_s()),
+                metadata_errors="surrogateescape",
+            )
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turns every failure to write into one OutputError."""
+        try:
+            yield
+        except AV_ERRORS as error:
+            raise OutputError(
+                f"writing {self._partial.target} failed: {reason(error)}; make room or choose another place, "
+                "the incomplete file was removed"
+            ) from error
+
+    def finish(self) -> None:
+        """Write the trailer and give the file its name. Raises OutputError; call `abandon` then."""
+        with self.guarded():
+            self.container.close()
+        self.remux.close()
+        self._partial.commit()
+
+    def abandon(self) -> None:
+        """Close everything and remove what was written. Never raises because of the file."""
+        with suppress(*AV_ERRORS):
+            self.container.close()
+        self.remux.close()
+        self._partial.discard()
+
+
+def _muxer_options(muxer: str, tags: dict[str, str], start_s: float) -> dict[str, str]:
+    if muxer in ("mp4", "mov", "3gp") and any(key.startswith("com.") for key in tags):
+        # Tags such as com.apple.quicktime.location exist only in MP4's second, keyed list of tags.
+        return {"movflags": "use_metadata_tags"}
+    if muxer == "mpegts" and start_s >= 1:
+        # Otherwise the muxer adds 1.4 s to every time; decoding times must stay positive, hence the second of room.
+        return {"mpegts_copyts": "1"}
+    return {}

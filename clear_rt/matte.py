@@ -1,0 +1,123 @@
+"""Occlusion maps to mattes: which pixels of the prior's working picture are replaced, and how much of each.
+
+Source: hysteresis in time as `MatteConfig` says; growth and feather are grey dilations by octagons (cross and square in turn).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_rt.config import MatteConfig
+
+Bytes = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
+
+OPAQUE = 255
+# A letter one pixel thin and seven tall covers 7 px; fewer in 3x3 blocks of 8 px with no letter nearby are noise.
+BLOCK_PX = 8
+LEAST_NEARBY_PX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    low: Bools
+    high: Bools
+    any_low: bool
+    any_high: bool
+
+
+def steady(maps: Iterable[Bytes], config: MatteConfig) -> Iterator[Bytes]:
+    """Yields one matte uint8 [h, w] per map uint8 [h, w] of consecutive frames, `reach_frames` maps later than its own.
+
+    255 where the frame's text is, falling off linearly over `feather_px` around it, 0 elsewhere. Holds 2 * reach_frames + 1
+    maps. Raises ValueError where a map is of another size than the first.
+    """
+    reach = config.reach_frames
+    window: deque[_Seen] = deque(maxlen=2 * reach + 1)
+    count = 0
+    for occlusion in maps:
+        if window and occlusion.shape != window[0].low.shape:
+            raise ValueError(f"expected maps of shape {window[0].low.shape}, got {occlusion.shape}")
+        window.append(_see(occlusion, config))
+        count += 1
+        if count > reach:
+            yield _matte(window, len(window) - 1 - reach, config)
+    for late in range(min(reach, count), 0, -1):
+        while len(window) > late + reach:
+            window.popleft()
+        yield _matte(window, len(window) - late, config)
+
+
+def grow_and_feather(core: Bools, dilate_px: int, feather_px: int) -> Bytes:
+    """Matte uint8 [h, w] of a mask bool [h, w]: 255 within `dilate_px`, then a linear ramp that reaches 0 behind `feather_px`.
+
+    Distances are those of octagons: a step along an axis is one pixel, two diagonal steps are three.
+    """
+    matte = np.where(core, np.uint8(OPAQUE), np.uint8(0))
+    box = _occupied(core, dilate_px + feather_px)
+    if box is None:
+        return matte
+    part = matte[box]
+    for step in range(dilate_px):
+        part = _dilated(part, square=step % 2 == 1)
+    ring = part
+    for step in range(feather_px):
+        ring = _dilated(ring, square=(dilate_px + step) % 2 == 1)
+        np.maximum(part, ring & np.uint8(round(OPAQUE * (feather_px - step) / (feather_px + 1))), out=part)
+    matte[box] = part
+    return matte
+
+
+def without_specks(mask: Bools) -> Bools:
+    """`mask` bool [h, w] without pixels that have fewer than six others within the 3x3 blocks of 8 px around them."""
+    height, width = mask.shape
+    rows = np.add.reduceat(mask.view(np.uint8), np.arange(0, height, BLOCK_PX), axis=0, dtype=np.uint8)
+    counts = np.add.reduceat(rows, np.arange(0, width, BLOCK_PX), axis=1, dtype=np.uint16)
+    padded = np.pad(counts, 1)
+    tall = padded[:-2] + padded[1:-1] + padded[2:]
+    crowded = tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:] >= LEAST_NEARBY_PX
+    if crowded[counts > 0].all():
+        return mask
+    return mask & crowded.repeat(BLOCK_PX, axis=0)[:height].repeat(BLOCK_PX, axis=1)[:, :width]
+
+
+def _see(occlusion: Bytes, config: MatteConfig) -> _Seen:
+    top = int(occlusion.max(initial=0))
+    low, high = 255 * config.low_probability, 255 * config.high_probability
+    return _Seen(occlusion > low, occlusion > high, top > low, top > high)
+
+
+def _matte(window: Iterable[_Seen], index: int, config: MatteConfig) -> Bytes:
+    seen = list(window)
+    own = seen[index]
+    near = [other.high for other in seen if other.any_high]
+    if not (own.any_low and near):
+        return np.zeros(own.low.shape, np.uint8)
+    core = without_specks(np.logical_or.reduce(near) & own.low)
+    return grow_and_feather(core, config.dilate_px, config.feather_px)
+
+
+def _occupied(mask: Bools, margin_px: int) -> tuple[slice, slice] | None:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    return (
+        slice(max(int(rows[0]) - margin_px, 0), int(rows[-1]) + 1 + margin_px),
+        slice(max(int(columns[0]) - margin_px, 0), int(columns[-1]) + 1 + margin_px),
+    )
+
+
+def _dilated(matte: Bytes, *, square: bool) -> Bytes:
+    """Maximum over a 3x3 square or cross."""
+    result = matte.copy()
+    np.maximum(result[1:], matte[:-1], out=result[1:])
+    np.maximum(result[:-1], matte[1:], out=result[:-1])
+    wide = result.copy() if square else matte
+    np.maximum(result[:, 1:], wide[:, :-1], out=result[:, 1:])
+    np.maximum(result[:, :-1], wide[:, 1:], out=result[:, :-1])
+    return result

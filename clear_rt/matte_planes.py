@@ -1,0 +1,71 @@
+"""A matte of the working picture to the alpha of a plane's samples: scaled up bilinearly, subsampled by maximum."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_rt.shapes import Box, Size, plane_box
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+def luma_alpha(matte: Bytes, picture: Size, box: Box) -> Bytes:
+    """Alpha uint8 [box height, box width] of the picture's pixels in `box`, from a matte uint8 [h, w] of the whole picture.
+
+    Where the picture is the larger one the matte is interpolated bilinearly between its pixels' centres; where it is smaller
+    each pixel takes the largest matte pixel that it covers, so that no text is lost.
+    """
+    rows, columns = np.flatnonzero(matte.any(axis=1)), np.flatnonzero(matte.any(axis=0))
+    alpha = np.zeros((box.height_px, box.width_px), np.uint8)
+    if not rows.size:
+        return alpha
+    y = _Axis(rows, matte.shape[0], picture.height_px, box.y_px, box.bottom_px)
+    x = _Axis(columns, matte.shape[1], picture.width_px, box.x_px, box.right_px)
+    if y.start < y.stop and x.start < x.stop:
+        wide = x.resampled(matte[y.first : y.last, x.first : x.last].T)
+        inside = np.s_[y.start - box.y_px : y.stop - box.y_px, x.start - box.x_px : x.stop - box.x_px]
+        alpha[inside] = np.rint(y.resampled(wide.T))
+    return alpha
+
+
+tep_x_px), np.uint8)
+        top, left = box.y_px - inner.y_px * step_y_px, box.x_px - inner.x_px * step_x_px
+        aligned[top : top + box.height_px, left : left + box.width_px] = luma
+        tall = np.maximum.reduce([aligned[i::step_y_px] for i in range(step_y_px)])
+        pooled = np.maximum.reduce([tall[:, i::step_x_px] for i in range(step_x_px)])
+    if not spread:
+        return pooled
+    padded = np.pad(pooled, 1)
+    tall = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    return np.maximum(np.maximum(tall[:, :-2], tall[:, 1:-1]), tall[:, 2:])
+
+
+class _Axis:
+    """One direction: source pixels `first`..`last` hold all that is not zero, targets `start`..`stop` may depend on them."""
+
+    def __init__(self, occupied: NDArray[np.intp], source: int, target: int, start: int, stop: int) -> None:
+        self.source, self.target = source, target
+        self.first, self.last = max(int(occupied[0]) - 1, 0), min(int(occupied[-1]) + 2, source)
+        self.start = max(start, self.first * target // source)
+        self.stop = min(stop, -(-self.last * target // source))
+
+    def resampled(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Values [last - first, n] at the targets, [stop - start, n]."""
+        targets = np.arange(self.start, self.stop)
+        if self.target < self.source:
+            return self._largest(values, targets * self.source // self.target, targets)
+        centre = np.clip((targets + 0.5) * self.source / self.target - 0.5, self.first, self.last - 1) - self.first
+        low = centre.astype(np.intp)
+        high = np.minimum(low + 1, self.last - self.first - 1)
+        weight = (centre - low).astype(np.float32)[:, None]
+        lower = values[low].astype(np.float32)
+        lower += weight * (values[high] - lower)
+        return lower
+
+    def _largest(self, values, begin, targets):
+        end = -(-(targets + 1) * self.source // self.target)
+        begin, end = (np.clip(place - self.first, 0, self.last - self.first) for place in (begin, end))
+        widest = int((end - begin).max(initial=1))
+        return np.maximum.reduce([values[np.clip(begin + i, 0, np.maximum(end - 1, 0))] for i in range(widest)])

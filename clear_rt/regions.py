@@ -1,0 +1,184 @@
+"""Where and when there is text: occlusion maps of scanned frames to runs of frames with one box each (design section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_rt.config import RegionConfig
+from clear_rt.errors import ConfigError
+from clear_rt.regions_blobs import Blob, find_blobs
+from clear_rt.shapes import Box, Size, grow, rescale, snap, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A scanned frame: its index in the video, its time, and its occlusion map uint8 [h, w], 255 * probability."""
+
+    index: int
+    time_us: int
+    occlusion: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RegionRun:
+    """Frames `start_frame` .. `stop_frame` (exclusive) have text in `box`, in pixels of the upright picture."""
+
+    start_frame: int
+    stop_frame: int
+    box: Box
+
+    def overlaps(self, other: RegionRun) -> bool:
+        """True where the two share at least one frame."""
+        return self.start_frame < other.stop_frame and other.start_frame < self.stop_frame
+
+
+@dataclass(slots=True)
+class _Track:
+    """Text followed from scan to scan; `stop_frame` is None as long as the latest scan saw it."""
+
+    box: Box
+    start_frame: int
+    seen_scan: int
+    seen_us: int
+    hits: int = 1
+    confirmed: bool = False
+    stop_frame: int | None = None
+
+    def absorb(self, other: _Track) -> None:
+        self.box = self.box.union(other.box)
+        self.start_frame = min(self.start_frame, other.start_frame)
+        self.seen_scan, self.seen_us = max(self.seen_scan, other.seen_scan), max(self.seen_us, other.seen_us)
+        self.hits, self.confirmed = max(self.hits, other.hits), self.confirmed or other.confirmed
+
+
+class RegionFinder:
+    """Takes scans in the order of the video and gives the runs once their number of frames is known.
+
+    Keeps a box per track, never a map. A run begins at the scan before the first that saw it and ends with the first that
+    no longer does. Runs that meet in space and time are one. Raises ConfigError where region.box misses the picture.
+    """
+
+    def __init__(self, config: RegionConfig, picture: Size) -> None:
+        self._config, self._picture = config, picture
+        self._fixed = _fixed_box(config.box, picture) if config.box is not None else None
+        self._least_scans = 1 if self._fixed else config.min_scans
+        self._working: Size | None = None
+        self._scans = 0
+        self._last_index = -1
+        self._live: list[_Track] = []
+        self._ended: list[_Track] = []
+        self._unconfirmed: list[_Track] = []
+
+    def add(self, scan: Scan) -> None:
+        """Takes the next scan. Raises ValueError where it is not later than the last, or of another size."""
+        height, width = scan.occlusion.shape
+        if scan.index <= self._last_index or (self._working or (width, height)) != (width, height):
+            raise ValueError(
+                f"expected a scan of size {self._working} after frame {self._last_index}, "
+                f"got {width}x{height} of frame {scan.index}"
+            )
+        self._working = Size(width, height)
+        self._expire(scan.time_us)
+        start = max(self._last_index, 0)
+        for blob in self._blobs(scan.occlusion):
+            self._follow(blob, start, scan.time_us)
+        self._settle(scan.index)
+        self._last_index, self._scans = scan.index, self._scans + 1
+
+    def finish(self, total_frames: int) -> list[RegionRun]:
+        """The runs of a video of `total_frames` frames, ordered by their first frame."""
+        tracks = self._ended + [track for track in self._live if track.confirmed]
+        if self._scans < self._least_scans:
+            tracks += self._unconfirmed + [track for track in self._live if not track.confirmed]
+        runs = []
+        for track in tracks:
+            stop = total_frames if track.stop_frame is None else min(track.stop_frame, total_frames)
+            if track.start_frame < stop:
+                runs.append(RegionRun(track.start_frame, stop, self._picture_box(track.box)))
+        return merge_runs(runs)
+
+    def _blobs(self, occlusion: NDArray[np.uint8]) -> list[Blob]:
+        enter, stay = 255 * self._config.enter_probability, 255 * self._config.stay_probability
+        if self._fixed is None:
+            return find_blobs(occlusion, enter, stay)
+        box = rescale(self._fixed, self._picture, Size(occlusion.shape[1], occlusion.shape[0]))
+        return find_blobs(occlusion[box.slices], enter, stay)
+
+    def _expire(self, time_us: int) -> None:
+        """Ends tracks that a scan missed and whose gap is now too long to bridge."""
+        for track in [*self._live]:
+            if track.stop_frame is not None and time_us - track.seen_us > self._config.bridge_us:
+                self._live.remove(track)
+                self._ended.append(track)
+
+    def _follow(self, blob: Blob, start_frame: int, time_us: int) -> None:
+        """Extends the tracks that `blob` lies on, as one track, or starts one. Weak evidence only keeps seen text alive."""
+        touched = [track for track in self._live if track.box.intersects(blob.box)]
+        if not blob.confident:
+            for track in touched:
+                if track.confirmed and track.stop_frame is None:
+                    track.seen_scan, track.seen_us = self._scans, time_us
+            return
+        found = _Track(blob.box, start_frame, self._scans, time_us)
+        for track in touched:
+            self._live.remove(track)
+            if track.seen_scan < self._scans:
+                track.hits += 1
+            found.absorb(track)
+        found.confirmed = found.confirmed or found.hits >= self._least_scans
+        self._live.append(found)
+
+    def _settle(self, index: int) -> None:
+        """Marks what this scan did not see: unconfirmed tracks are dropped, others wait for their gap to be bridged."""
+        for track in [*self._live]:
+            if track.seen_scan == self._scans:
+                continue
+            if track.stop_frame is None:
+                track.stop_frame = index + 1
+            if not track.confirmed:
+                self._live.remove(track)
+                if self._scans < self._least_scans:
+                    self._unconfirmed.append(track)
+
+    def _picture_box(self, working_box: Box) -> Box:
+        if self._fixed is not None:
+            return self._fixed
+        if self._config.mode == "full" or self._working is None:
+            return whole(self._picture)
+        margin_px = ceil(self._config.margin_share * self._picture.height_px)
+        box = rescale(working_box, self._working, self._picture)
+        return snap(grow(box, margin_px, margin_px, self._picture), self._config.multiple_px, self._picture)
+
+
+def merge_runs(runs: list[RegionRun]) -> list[RegionRun]:
+    """Runs that share both a frame and a pixel become one that covers all of them; the result is sorted."""
+    while True:
+        merged: list[RegionRun] = []
+        active: list[RegionRun] = []
+        for run in sorted(runs):
+            merged += [other for other in active if other.stop_frame <= run.start_frame]
+            active = [other for other in active if other.stop_frame > run.start_frame]
+            for other in [*active]:
+                if other.overlaps(run) and other.box.intersects(run.box):
+                    active.remove(other)
+                    stop = max(run.stop_frame, other.stop_frame)
+                    run = RegionRun(min(run.start_frame, other.start_frame), stop, run.box.union(other.box))
+            active.append(run)
+        merged += active
+        if len(merged) == len(runs):
+            return sorted(merged)
+        runs = merged
+
+
+def _fixed_box(box: Box, picture: Size) -> Box:
+    clipped = box.clipped(picture)
+    if clipped is None:
+        raise ConfigError(
+            f"--region {box.x_px},{box.y_px},{box.width_px},{box.height_px} holds no pixel of the picture, which is "
+            f"{picture.width_px}x{picture.height_px}; give x,y,width,height inside it"
+        )
+    return clipped

@@ -1,0 +1,238 @@
+"""The conductor: wires frames, prior, regions, matte and composite together. No arithmetic of its own.
+
+Two passes over the file. The first samples it and finds the region runs; the second decodes again and edits only frames
+inside a run, so memory does not grow with the clip and a file without text is copied packet by packet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import tee
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from clear_rt import frames
+from clear_rt.bundle import Bundle, open_bundle
+from clear_rt.composite import paste
+from clear_rt.config import RunConfig
+from clear_rt.errors import EngineError
+from clear_rt.matte import steady
+from clear_rt.prior import Prior
+from clear_rt.regions import RegionFinder, RegionRun, Scan
+from clear_rt.report import Report, Stopwatch
+from clear_rt.runtime.engine import open_engine
+from clear_rt.shapes import Size, rescale, snap, working_size
+from clear_rt.threads import Behind, ahead
+
+UInt8 = npt.NDArray[np.uint8]
+Progress = Callable[[str, int, int | None], None]
+# Frames waiting between two threads: enough to ride out an encoder's look-ahead burst, 25 MB of 1080p.
+QUEUE_FRAMES = 8
+
+
+class Looked(NamedTuple):
+    """A frame with its working picture, where one was needed."""
+
+    frame: frames.Frame
+    rgb: UInt8 | None
+
+
+class Mapped(NamedTuple):
+    """A frame with the runs it lies in and its occlusion map (zero outside them)."""
+
+    looked: Looked
+    runs: tuple[RegionRun, ...]
+    occlusion: UInt8
+
+
+class Cleaned(NamedTuple):
+    """What an observer gets to see of every frame: source, result, and the map and matte between them."""
+
+    source: frames.Frame
+    result: frames.Frame
+    occlusion: UInt8
+    matte: UInt8
+
+
+class Remover:
+    """One bundle and engine, opened once, for any number of videos.
+
+    Raises:
+        BundleError, EngineError: as `open_bundle` and `open_engine`; and where the model's fill is asked of a bundle
+            that holds no generative model.
+    """
+
+    def __init__(self, config: RunConfig | None = None) -> None:
+        self.config = config or RunConfig()
+        self.bundle: Bundle = open_bundle(self.config.bundle)
+        if self.config.composite.fill == "model" and self.bundle.generator is None:
+            raise EngineError(
+                f"--fill model: no generative bundle installed ({self.bundle.name} holds the occlusion prior only); "
+                "use --fill membrane, or give --bundle with a generative model"
+            )
+        self.engine = open_engine(self.config.engine, self.bundle)
+        self._prior = Prior(self.engine, self.bundle.prior.multiple_px)
+
+    def __call__(
+        self,
+        source: Path,
+        target: Path,
+        progress: Progress | None = None,
+        observe: Callable[[Cleaned], None] | None = None,
+    ) -> Report:
+        """Remove the subtitles of `source` into `target`; see `clear_rt.remove`. `observe` sees every frame of the second pass."""
+        begun, watch = time.perf_counter(), Stopwatch()
+        tell = progress or (lambda phase, done, total: None)
+        info = frames.probe(source)
+        frames.check_target(source, target)
+        runs, total_frames = self._scan(info, watch, tell)
+        if runs:
+            changed, encoder, dropped = self._edit(info, target, runs, total_frames, watch, tell, observe)
+        else:
+            with watch.stage("copy"):
+                dropped = frames.copy(source, target)
+            changed, encoder = 0, "copy"
+        return Report(
+            source=source,
+            target=target,
+            frames=total_frames,
+            frames_changed=changed,
+            video_copied=not runs,
+            runs=tuple(runs),
+            bundle=self.bundle.name,
+            engine=self.engine.name,
+            fill=self.config.composite.fill,
+            composite=self.config.composite.mode,
+            encoder=encoder,
+            dropped_streams=tuple(dropped),
+            seconds=time.perf_counter() - begun,
+            stage_seconds=watch.seconds,
+        )
+
+    def _working(self, info: frames.VideoInfo) -> Size:
+        return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)
+
+    def _looked(
+        self, info: frames.VideoInfo, wanted: Callable[[frames.Frame], bool], watch: Stopwatch, stage: str
+    ) -> Iterator[Looked]:
+        size = self._working(info)
+        with closing(frames.read(info)) as pictures:
+            while True:
+                with watch.stage(stage):
+                    frame = next(pictures, None)
+                    if frame is None:
+                        return
+                    looked = Looked(frame, frame.rgb(size.height_px, size.width_px) if wanted(frame) else None)
+                yield looked
+
+    def _scan(self, info: frames.VideoInfo, watch: Stopwatch, tell: Progress) -> tuple[list[RegionRun], int]:
+        """First pass: where and when there is text, and how many frames there are."""
+        finder = RegionFinder(self.config.region, Size(info.width_px, info.height_px))
+        due_us, interval_us = -(1 << 62), self.config.region.scan_interval_us
+
+        def due(frame: frames.Frame) -> bool:
+            nonlocal due_us
+            if frame.time_us < due_us:
+                return False
+            due_us = frame.time_us + interval_us
+            return True
+
+        count = 0
+        with closing(ahead(self._looked(info, due, watch, "scan: decode"), QUEUE_FRAMES)) as looked:
+            for frame, rgb in looked:
+                count += 1
+                if rgb is not None:
+                    with watch.stage("scan: prior"):
+                        occlusion = self._prior(rgb)
+                    with watch.stage("scan: regions"):
+                        finder.add(Scan(frame.index, frame.time_us, occlusion))
+                    tell("looking for text", count, info.frames_estimate)
+        return finder.finish(count), count
+
+    def _mapped(self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch) -> Iterator[Mapped]:
+        """Second pass up to the occlusion maps, each computed only inside its frame's regions."""
+        picture, size = Size(info.width_px, info.height_px), self._working(info)
+        boxes = {run.box: snap(rescale(run.box, picture, size), self.bundle.prior.multiple_px, size) for run in runs}
+        blank = np.zeros((size.height_px, size.width_px), np.uint8)
+        blank.flags.writeable = False
+
+        def running(frame: frames.Frame) -> bool:
+            return any(run.start_frame <= frame.index < run.stop_frame for run in runs)
+
+        with closing(ahead(self._looked(info, running, watch, "decode"), QUEUE_FRAMES)) as looked:
+            for item in looked:
+                if item.rgb is None:
+                    yield Mapped(item, (), blank)
+                    continue
+                index = item.frame.index
+                active = tuple(run for run in runs if run.start_frame <= index < run.stop_frame)
+                with watch.stage("prior"):
+                    occlusion = blank.copy()
+                    for box in {boxes[run.box] for run in active}:
+                        np.maximum(occlusion, self._prior(item.rgb, box), out=occlusion)
+                yield Mapped(item, active, occlusion)
+
+    def _edit(
+        self,
+        info: frames.VideoInfo,
+        target: Path,
+        runs: list[RegionRun],
+        total_frames: int,
+        watch: Stopwatch,
+        tell: Progress,
+        observe: Callable[[Cleaned], None] | None,
+    ) -> tuple[int, str, tuple[str, ...]]:
+        """Second pass. Returns frames changed, the encoder's name, and the streams the container refused."""
+        changed = 0
+        with (
+            frames.Writer(info, target, self.config.write) as writer,
+            Behind(_timed(writer.write, watch, "encode"), QUEUE_FRAMES) as behind,
+        ):
+            kept, mapped = tee(self._mapped(info, runs, watch))
+            mattes = steady((item.occlusion for item in mapped), self.config.matte)
+            for item in kept:
+                with watch.stage("matte"):
+                    matte = next(mattes)
+                source = result = item.looked.frame
+                with watch.stage("composite"):
+                    for run in item.runs:
+                        result = paste(result, run.box, matte, self.config.composite)
+                changed += result is not source
+                behind.put(result)
+                if observe is not None:
+                    observe(Cleaned(source, result, item.occlusion, matte))
+                tell("removing", source.index + 1, total_frames)
+        return changed, writer.encoder, writer.dropped_streams
+
+
+def _timed(
+    consume: Callable[[frames.Frame], None], watch: Stopwatch, stage: str
+) -> Callable[[frames.Frame], None]:
+    def run(frame: frames.Frame) -> None:
+        with watch.stage(stage):
+            consume(frame)
+
+    return run
+
+
+def remove(
+    source: Path | str,
+    target: Path | str,
+    config: RunConfig | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Remove the burned-in subtitles of the video `source` and write the result to `target`.
+
+    `progress(phase, frames_done, frames_total or None)` is called from this thread. Everything besides the text is kept:
+    frame count, timestamps, size, pixel format, colour description, every other stream. The target appears at the end.
+
+    Raises:
+        ClearError: one of its kinds, with a sentence that says what was expected, what was found and what to do. Then
+            nothing was written, and a file that stood at `target` before still stands.
+    """
+    return Remover(config)(Path(source), Path(target), progress)

@@ -1,0 +1,70 @@
+"""What a run did, for people, for --json and for benchmarks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clear_rt.regions import RegionRun
+
+
+class Stopwatch:
+    """Seconds spent per stage, nested stages counted once, in the innermost.
+
+    Stages on different threads overlap, so the sum may exceed the time that the run took.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._here = threading.local()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        outer = getattr(self._here, "inner_seconds", 0.0)
+        self._here.inner_seconds = 0.0
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed - self._here.inner_seconds
+            self._here.inner_seconds = outer + elapsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Frames are counted over the whole video; `frames_changed` of them differ from the source before encoding.
+
+    `video_copied` is true where no text was found and the packets were copied as they are. `stage_seconds` are per
+    stage and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused.
+    """
+
+    source: Path
+    target: Path
+    frames: int
+    frames_changed: int
+    video_copied: bool
+    runs: tuple[RegionRun, ...]
+    bundle: str
+    engine: str
+    fill: str
+    composite: str
+    encoder: str
+    dropped_streams: tuple[str, ...]
+    seconds: float
+    stage_seconds: dict[str, float]
+
+    @property
+    def fps(self) -> float:
+        """Source frames per second of wall clock, both passes over the file included."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only JSON types."""
+        fields = asdict(self) | {"source": str(self.source), "target": str(self.target)}
+        return fields | {"fps": round(self.fps, 2), "stage_seconds": {k: round(v, 3) for k, v in self.stage_seconds.items()}}

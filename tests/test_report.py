@@ -1,0 +1,46 @@
+"""The stopwatch: nested stages are counted once, in the innermost, per thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from clear_rt.report import Stopwatch
+
+
+def _spin(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+def test_nested_stages_are_exclusive():
+    watch = Stopwatch()
+    begun = time.perf_counter()
+    with watch.stage("outer"):
+        _spin(0.02)
+        with watch.stage("inner"):
+            _spin(0.03)
+            with watch.stage("innermost"):
+                _spin(0.01)
+        _spin(0.01)
+    total = time.perf_counter() - begun
+    assert abs(sum(watch.seconds.values()) - total) < 2e-3
+    assert watch.seconds["outer"] >= 0.03
+    assert 0.03 <= watch.seconds["inner"] < total - watch.seconds["outer"]
+    assert watch.seconds["innermost"] >= 0.01
+
+
+def test_threads_do_not_disturb_each_other():
+    watch = Stopwatch()
+
+    def other() -> None:
+        with watch.stage("other"):
+            _spin(0.02)
+
+    with watch.stage("main"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert watch.seconds["main"] >= 0.02
+    assert watch.seconds["other"] >= 0.02
