@@ -4,7 +4,7 @@
 
     report = clear_rt.remove("in.mp4", "out.mp4")
 
-Four names and no work at import: `remove`, `RunConfig` (its options), `Report` (what it did), `ClearError` (its errors).
+Four names and no work at import: `remove`, `RunConfig` (its options), `Report` (what it did), `ClearError`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A bundle: a folder with manifest.json and the graphs and engines it names, each with its hash (design laws 2 and 7)."""
+"""A bundle: a folder with manifest.json and the graphs and engines it names, each hashed (design laws 2 and 7)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def open_bundle(folder: Path | None = None) -> Bundle:
         raise BundleError(f"{folder}/manifest.json cannot be read ({error}); build or fetch the bundle again") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise BundleError(f"{folder} has bundle format {found}, this version reads format {FORMAT}; build the bundle again")
+        raise BundleError(
+            f"{folder} has bundle format {found}, this version reads format {FORMAT}; build the bundle again"
+        )
     try:
         prior = manifest["prior"]
         path = _verified(folder, prior)

@@ -1,4 +1,4 @@
-"""One frozen dataclass of options per stage. Defaults are written here and nowhere else; the command line reads them."""
+"""One frozen dataclass of options per stage. Defaults are written here only; the command line reads them."""
 
 from __future__ import annotations
 

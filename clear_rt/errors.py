@@ -19,7 +19,7 @@ class ExitStatus(IntEnum):
 
 
 class ClearError(Exception):
-    """Base of every error that a user can cause or cure: one sentence saying what was expected, found, and to be done."""
+    """Base of every error that a user can cause or cure: one sentence: what was expected, what found, what to do."""
 
     status = ExitStatus.FAILED
 

@@ -1,6 +1,7 @@
 """Occlusion maps to mattes: which pixels of the prior's working picture are replaced, and how much of each.
 
-Source: hysteresis in time as `MatteConfig` says; growth and feather are grey dilations by octagons (cross and square in turn).
+Source: hysteresis in time as `MatteConfig` says; growth and feather are grey dilations by octagons (cross and square
+in turn).
 """
 
 from __future__ import annotations
@@ -8,18 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.config import MatteConfig
+from clear_rt.regions_blobs import BLOCK_PX, block_counts
 
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
 OPAQUE = 255
-# A letter one pixel thin and seven tall covers 7 px; fewer in 3x3 blocks of 8 px with no letter nearby are noise.
-BLOCK_PX = 8
+# A letter one pixel thin and seven tall covers 7 px; fewer than that in 3x3 blocks, with no letter nearby, are noise.
 LEAST_NEARBY_PX = 6
 
 
@@ -34,8 +36,8 @@ class _Seen:
 def steady(maps: Iterable[Bytes], config: MatteConfig) -> Iterator[Bytes]:
     """Yields one matte uint8 [h, w] per map uint8 [h, w] of consecutive frames, `reach_frames` maps later than its own.
 
-    255 where the frame's text is, falling off linearly over `feather_px` around it, 0 elsewhere. Holds 2 * reach_frames + 1
-    maps. Raises ValueError where a map is of another size than the first.
+    255 where the frame's text is, falling off linearly over `feather_px` around it, 0 elsewhere. Holds 2 *
+    reach_frames + 1 maps. Raises ValueError where a map is of another size than the first.
     """
     reach = config.reach_frames
     window: deque[_Seen] = deque(maxlen=2 * reach + 1)
@@ -54,7 +56,7 @@ def steady(maps: Iterable[Bytes], config: MatteConfig) -> Iterator[Bytes]:
 
 
 def grow_and_feather(core: Bools, dilate_px: int, feather_px: int) -> Bytes:
-    """Matte uint8 [h, w] of a mask bool [h, w]: 255 within `dilate_px`, then a linear ramp that reaches 0 behind `feather_px`.
+    """Matte uint8 [h, w] of a mask bool [h, w]: 255 within `dilate_px`, then a linear ramp over `feather_px`.
 
     Distances are those of octagons: a step along an axis is one pixel, two diagonal steps are three.
     """
@@ -74,21 +76,21 @@ def grow_and_feather(core: Bools, dilate_px: int, feather_px: int) -> Bytes:
 
 
 def without_specks(mask: Bools) -> Bools:
-    """`mask` bool [h, w] without pixels that have fewer than six others within the 3x3 blocks of 8 px around them."""
+    """`mask` bool [h, w] without the pixels of blocks of 8x8 px that hold fewer than six with the eight around them."""
     height, width = mask.shape
-    rows = np.add.reduceat(mask.view(np.uint8), np.arange(0, height, BLOCK_PX), axis=0, dtype=np.uint8)
-    counts = np.add.reduceat(rows, np.arange(0, width, BLOCK_PX), axis=1, dtype=np.uint16)
+    counts = block_counts(mask)
     padded = np.pad(counts, 1)
     tall = padded[:-2] + padded[1:-1] + padded[2:]
     crowded = tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:] >= LEAST_NEARBY_PX
     if crowded[counts > 0].all():
         return mask
-    return mask & crowded.repeat(BLOCK_PX, axis=0)[:height].repeat(BLOCK_PX, axis=1)[:, :width]
+    kept: Bools = mask & crowded.repeat(BLOCK_PX, axis=0)[:height].repeat(BLOCK_PX, axis=1)[:, :width]
+    return kept
 
 
 def _see(occlusion: Bytes, config: MatteConfig) -> _Seen:
     top = int(occlusion.max(initial=0))
-    low, high = 255 * config.low_probability, 255 * config.high_probability
+    low, high = int(OPAQUE * config.low_probability), int(OPAQUE * config.high_probability)
     return _Seen(occlusion > low, occlusion > high, top > low, top > high)
 
 
@@ -98,8 +100,7 @@ def _matte(window: Iterable[_Seen], index: int, config: MatteConfig) -> Bytes:
     near = [other.high for other in seen if other.any_high]
     if not (own.any_low and near):
         return np.zeros(own.low.shape, np.uint8)
-    core = without_specks(np.logical_or.reduce(near) & own.low)
-    return grow_and_feather(core, config.dilate_px, config.feather_px)
+    return grow_and_feather(without_specks(reduce(np.logical_or, near) & own.low), config.dilate_px, config.feather_px)
 
 
 def _occupied(mask: Bools, margin_px: int) -> tuple[slice, slice] | None:

@@ -1,4 +1,4 @@
-"""Where and when there is text: occlusion maps of scanned frames to runs of frames with one box each (design section 4)."""
+"""Where and when there is text: occlusion maps of scanned frames to runs of frames with one box each."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ class _Track:
 class RegionFinder:
     """Takes scans in the order of the video and gives the runs once their number of frames is known.
 
-    Keeps a box per track, never a map. A run begins at the scan before the first that saw it and ends with the first that
-    no longer does. Runs that meet in space and time are one. Raises ConfigError where region.box misses the picture.
+    Keeps a box per track, never a map. A run begins at the scan before the first that saw it and ends with the first
+    that no longer does. Runs that meet in space and time are one. Raises ConfigError where region.box misses the
+    picture.
     """
 
     def __init__(self, config: RegionConfig, picture: Size) -> None:
@@ -102,7 +103,7 @@ class RegionFinder:
         return merge_runs(runs)
 
     def _blobs(self, occlusion: NDArray[np.uint8]) -> list[Blob]:
-        enter, stay = 255 * self._config.enter_probability, 255 * self._config.stay_probability
+        enter, stay = ceil(255 * self._config.enter_probability), ceil(255 * self._config.stay_probability)
         if self._fixed is None:
             return find_blobs(occlusion, enter, stay)
         box = rescale(self._fixed, self._picture, Size(occlusion.shape[1], occlusion.shape[0]))
@@ -116,7 +117,7 @@ class RegionFinder:
                 self._ended.append(track)
 
     def _follow(self, blob: Blob, start_frame: int, time_us: int) -> None:
-        """Extends the tracks that `blob` lies on, as one track, or starts one. Weak evidence only keeps seen text alive."""
+        """Joins `blob` and the tracks it lies on, or starts a track. Weak evidence only keeps seen text alive."""
         touched = [track for track in self._live if track.box.intersects(blob.box)]
         if not blob.confident:
             for track in touched:

@@ -1,8 +1,9 @@
-"""One occlusion map to a few boxes around what looks like text. All pixels here are those of the prior's working picture."""
+"""One occlusion map to a few boxes around what looks like text, all in pixels of the prior's working picture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,14 @@ class Blob:
     confident: bool
 
 
-def find_blobs(occlusion: NDArray[np.uint8], enter_level: float, stay_level: float) -> list[Blob]:
+def block_counts(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Set pixels of a mask bool [h, w] in every block, uint16; the last row and column of blocks may be smaller."""
+    height, width = mask.shape
+    rows = np.add.reduceat(mask.view(np.uint8), np.arange(0, height, BLOCK_PX), axis=0, dtype=np.uint8)
+    return np.add.reduceat(rows, np.arange(0, width, BLOCK_PX), axis=1, dtype=np.uint16)
+
+
+def find_blobs(occlusion: NDArray[np.uint8], enter_level: int, stay_level: int) -> list[Blob]:
     """Boxes of connected evidence in a map uint8 [h, w], specks left out.
 
     Pixels of at least `stay_level` are joined; a blob is confident where enough of them reach `enter_level`.
@@ -35,7 +43,7 @@ def find_blobs(occlusion: NDArray[np.uint8], enter_level: float, stay_level: flo
     if occlusion.size == 0 or occlusion.max() < stay_level:
         return []
     weak, strong = occlusion >= stay_level, occlusion >= enter_level
-    weak_counts, strong_counts = _block_counts(weak), _block_counts(strong)
+    weak_counts, strong_counts = block_counts(weak), block_counts(strong)
     evidence = weak_counts >= LEAST_BLOCK_PIXELS
     blobs = []
     for rows, columns in _components(_joined(evidence)):
@@ -47,18 +55,11 @@ def find_blobs(occlusion: NDArray[np.uint8], enter_level: float, stay_level: flo
     return blobs
 
 
-def _block_counts(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """Set pixels in every block, the last row and column of blocks possibly smaller."""
-    height, width = mask.shape
-    rows = np.add.reduceat(mask.view(np.uint8), np.arange(0, height, BLOCK_PX), axis=0, dtype=np.uint8)
-    return np.add.reduceat(rows, np.arange(0, width, BLOCK_PX), axis=1, dtype=np.uint16)
-
-
 def _joined(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     height, width = mask.shape
     padded = np.pad(mask, ((JOIN_Y_BLOCKS, JOIN_Y_BLOCKS), (JOIN_X_BLOCKS, JOIN_X_BLOCKS)))
-    across = np.logical_or.reduce([padded[:, i : i + width] for i in range(2 * JOIN_X_BLOCKS + 1)])
-    return np.logical_or.reduce([across[i : i + height] for i in range(2 * JOIN_Y_BLOCKS + 1)])
+    across = reduce(np.logical_or, [padded[:, i : i + width] for i in range(2 * JOIN_X_BLOCKS + 1)])
+    return reduce(np.logical_or, [across[i : i + height] for i in range(2 * JOIN_Y_BLOCKS + 1)])
 
 
 def _components(mask: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -85,24 +85,26 @@ class Remover:
         progress: Progress | None = None,
         observe: Callable[[Cleaned], None] | None = None,
     ) -> Report:
-        """Remove the subtitles of `source` into `target`; see `clear_rt.remove`. `observe` sees every frame of the second pass."""
+        """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees all frames of the second pass."""
         begun, watch = time.perf_counter(), Stopwatch()
         tell = progress or (lambda phase, done, total: None)
         info = frames.probe(source)
         frames.check_target(source, target)
+        may_copy = frames.copyable(info, target)
         runs, total_frames = self._scan(info, watch, tell)
-        if runs:
-            changed, encoder, dropped = self._edit(info, target, runs, total_frames, watch, tell, observe)
-        else:
+        copied = may_copy and not runs
+        if copied:
             with watch.stage("copy"):
                 dropped = frames.copy(source, target)
             changed, encoder = 0, "copy"
+        else:
+            changed, encoder, dropped = self._edit(info, target, runs, total_frames, watch, tell, observe)
         return Report(
             source=source,
             target=target,
             frames=total_frames,
             frames_changed=changed,
-            video_copied=not runs,
+            video_copied=copied,
             runs=tuple(runs),
             bundle=self.bundle.name,
             engine=self.engine.name,
@@ -210,9 +212,7 @@ class Remover:
         return changed, writer.encoder, writer.dropped_streams
 
 
-def _timed(
-    consume: Callable[[frames.Frame], None], watch: Stopwatch, stage: str
-) -> Callable[[frames.Frame], None]:
+def _timed(consume: Callable[[frames.Frame], None], watch: Stopwatch, stage: str) -> Callable[[frames.Frame], None]:
     def run(frame: frames.Frame) -> None:
         with watch.stage(stage):
             consume(frame)
@@ -228,8 +228,9 @@ def remove(
 ) -> Report:
     """Remove the burned-in subtitles of the video `source` and write the result to `target`.
 
-    `progress(phase, frames_done, frames_total or None)` is called from this thread. Everything besides the text is kept:
-    frame count, timestamps, size, pixel format, colour description, every other stream. The target appears at the end.
+    `progress(phase, frames_done, frames_total or None)` is called from this thread. Everything besides the text is
+    kept: frame count, timestamps, size, pixel format, colour description, every other stream. The target appears at
+    the end.
 
     Raises:
         ClearError: one of its kinds, with a sentence that says what was expected, what was found and what to do. Then

@@ -40,7 +40,8 @@ class Stopwatch:
 class Report:
     """Frames are counted over the whole video; `frames_changed` of them differ from the source before encoding.
 
-    `video_copied` is true where no text was found and the packets were copied as they are. `stage_seconds` are per
+    `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
+    cannot take them as they are means encoding unchanged frames. `stage_seconds` are per
     stage and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused.
     """
 
@@ -67,4 +68,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Only JSON types."""
         fields = asdict(self) | {"source": str(self.source), "target": str(self.target)}
-        return fields | {"fps": round(self.fps, 2), "stage_seconds": {k: round(v, 3) for k, v in self.stage_seconds.items()}}
+        return fields | {
+            "fps": round(self.fps, 2),
+            "stage_seconds": {k: round(v, 3) for k, v in self.stage_seconds.items()},
+        }

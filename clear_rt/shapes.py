@@ -1,4 +1,4 @@
-"""Pure integer arithmetic of boxes, in pixels of the upright picture. No arrays, no imports beyond the standard library."""
+"""Pure integer arithmetic of boxes, in pixels of the upright picture. Standard library only."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def whole(picture: Size) -> Box:
 
 
 def grow(box: Box, margin_x_px: int, margin_y_px: int, picture: Size) -> Box:
-    """`box` grown by a margin on every side, clamped at the picture's edges. The box lies at least partly in the picture."""
+    """`box`, which lies at least partly in the picture, grown by a margin on every side and clamped at its edges."""
     grown = Box(
         box.x_px - margin_x_px, box.y_px - margin_y_px, box.width_px + 2 * margin_x_px, box.height_px + 2 * margin_y_px
     )
@@ -129,9 +129,9 @@ def working_size(width_px: int, height_px: int, short_side_px: int = 360) -> Siz
 def fit_profile(box: Box, picture: Size, profiles: Sequence[Size]) -> Fit:
     """Smallest profile that holds `box`, and the box grown around its centre to the profile, inside the picture.
 
-    Where no profile holds it, the one that needs the least shrinking, `scale` < 1 and the box grown to the profile's aspect.
-    A profile larger than the picture gives a box as large as the picture allows: the caller pads. Raises ValueError where
-    there is no profile or the box does not lie inside the picture.
+    Where no profile holds it, the one that needs the least shrinking, `scale` < 1 and the box grown to the profile's
+    aspect. A profile larger than the picture gives a box as large as the picture allows: the caller pads. Raises
+    ValueError where there is no profile or the box does not lie inside the picture.
     """
     if not profiles or box.clipped(picture) != box:
         raise ValueError(f"expected profiles and a box inside {picture}, got {list(profiles)} and {box}")

@@ -19,7 +19,7 @@ class _End:
 
 
 def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """The same items, made on a thread of their own, at most `depth` of them waiting. Errors arrive where they are used.
+    """The same items, made on a thread of their own, at most `depth` of them waiting; errors arrive in their place.
 
     Close the generator (`contextlib.closing`) to end the thread early.
     """
@@ -58,7 +58,7 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
 
 
 class Behind(Generic[T]):
-    """Calls `consume(item)` for every item on a thread of its own; an error there is raised by the next `put` or at the end."""
+    """Calls `consume(item)` on a thread of its own; an error there is raised by the next `put` or at the end."""
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
         self._waiting: queue.Queue[T | _End] = queue.Queue(depth)
@@ -82,7 +82,9 @@ class Behind(Generic[T]):
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is not None:
             self._error = error
         self._waiting.put(_End())

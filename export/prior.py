@@ -1,6 +1,6 @@
 """The trained prior to an ONNX graph and its entry in a bundle's manifest.
 
-    python -m clear_rt.export.prior runs/prior/checkpoint.pt clear_rt/bundles/clear-tiny --training notes.json
+python -m clear_rt.export.prior runs/prior/checkpoint.pt clear_rt/bundles/clear-tiny --training notes.json
 """
 
 from __future__ import annotations

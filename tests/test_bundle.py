@@ -55,7 +55,9 @@ def test_a_path_that_leaves_the_bundle_is_refused(copy, name):
         open_bundle(copy)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"format": 2}', '{"format": 1}', '{"format": 1, "name": "a", "engines": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '"x"', '{"format": 2}', '{"format": 1}', '{"format": 1, "name": "a", "engines": 3}']
+)
 def test_a_garbled_manifest_is_refused(copy, text):
     (copy / "manifest.json").write_text(text)
     with pytest.raises(BundleError):
@@ -78,7 +80,9 @@ def test_a_graph_that_is_no_onnx_is_refused(copy):
 
     (copy / "prior.onnx").write_bytes(b"not a graph")
     digest = hashlib.sha256(b"not a graph").hexdigest()
-    _edit(copy, prior={"file": "prior.onnx", "sha256": digest, "short_side_px": 360, "multiple_px": 16, "parameters": 1})
+    _edit(
+        copy, prior={"file": "prior.onnx", "sha256": digest, "short_side_px": 360, "multiple_px": 16, "parameters": 1}
+    )
     with pytest.raises(EngineError, match="cannot load"):
         open_engine("onnx", open_bundle(copy))
 

@@ -128,12 +128,15 @@ def test_fit_moves_the_box_off_the_edge_and_scales_what_is_too_large():
     )
 
 
-@pytest.mark.parametrize("call", [
-    lambda: working_size(0, 10),
-    lambda: fit_profile(Box(0, 0, 4, 4), Size(8, 8), []),
-    lambda: fit_profile(Box(6, 0, 4, 4), Size(8, 8), [Size(8, 8)]),
-    lambda: snap(Box(9, 0, 4, 4), 2, Size(8, 8)),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: working_size(0, 10),
+        lambda: fit_profile(Box(0, 0, 4, 4), Size(8, 8), []),
+        lambda: fit_profile(Box(6, 0, 4, 4), Size(8, 8), [Size(8, 8)]),
+        lambda: snap(Box(9, 0, 4, 4), 2, Size(8, 8)),
+    ],
+)
 def test_impossible_boxes_are_refused(call):
     with pytest.raises(ValueError, match="expected"):
         call()

@@ -62,9 +62,13 @@ def test_behind_raises_the_consumers_error():
     def fail(item):
         raise OSError(f"no room for {item}")
 
-    with pytest.raises(OSError, match="no room for 0"), Behind(fail, 2) as behind:
-        for i in range(50):
-            behind.put(i)
+    def feed():
+        with Behind(fail, 2) as behind:
+            for i in range(50):
+                behind.put(i)
+
+    with pytest.raises(OSError, match="no room for 0"):
+        feed()
     assert not _mine()
 
 
@@ -75,10 +79,14 @@ def test_behind_keeps_the_producers_error_and_stops_consuming():
         release.wait()
         seen.append(item)
 
-    with pytest.raises(KeyboardInterrupt), Behind(consume, 8) as behind:
-        for i in range(5):
-            behind.put(i)
-        threading.Timer(0.05, release.set).start()
-        raise KeyboardInterrupt
+    def feed():
+        with Behind(consume, 8) as behind:
+            for i in range(5):
+                behind.put(i)
+            threading.Timer(0.05, release.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        feed()
     assert len(seen) <= 1
     assert not _mine()

@@ -38,7 +38,9 @@ class ContentDecoder(nn.Sequential):
     """Content features -> the clean picture [B, 3, H, W] in [-1, 1]."""
 
     def __init__(self) -> None:
-        super().__init__(ConvNorm(FEATURES, 48), ConvNorm(48, 48), nn.Conv2d(48, 48, 3, 1, 1), nn.PixelShuffle(4), nn.Tanh())
+        super().__init__(
+            ConvNorm(FEATURES, 48), ConvNorm(48, 48), nn.Conv2d(48, 48, 3, 1, 1), nn.PixelShuffle(4), nn.Tanh()
+        )
 
 
 class StageOne(nn.Module):
@@ -53,7 +55,7 @@ class StageOne(nn.Module):
         self.discriminator = nn.Sequential(ConvNorm(FEATURES, 24), nn.Conv2d(24, 1, 3, 1, 1))
 
     def forward(self, subtitled: Tensor) -> dict[str, Tensor]:
-        """subtitled [B, 3, H, W] in [-1, 1] -> logits, both feature maps, the rebuilt picture, the adversary's logits."""
+        """subtitled [B, 3, H, W] in [-1, 1] -> logits, both feature maps, the rebuilt picture, the adversary's view."""
         logits, features = self.prior(subtitled)
         content = self.content(subtitled)
         return {

@@ -88,12 +88,23 @@ def _moving_still(picture: Image.Image, rng: np.random.Generator) -> Clip:
     clip = []
     for t in range(CLIP_FRAMES):
         x_t, y_t = np.clip(x + t * dx, 0, width - window_w), np.clip(y + t * dy, 0, height - window_h)
-        clip.append(np.asarray(picture.resize((1280, 720), Image.Resampling.BILINEAR, (x_t, y_t, x_t + window_w, y_t + window_h))))
+        clip.append(
+            np.asarray(
+                picture.resize((1280, 720), Image.Resampling.BILINEAR, (x_t, y_t, x_t + window_w, y_t + window_h))
+            )
+        )
     return clip
 
 
 def _resize(clip: Clip, width: int, height: int) -> Clip:
-    return [np.asarray(Image.fromarray(f).resize((width, height), Image.Resampling.BOX if height < f.shape[0] else Image.Resampling.BICUBIC)) for f in clip]
+    return [
+        np.asarray(
+            Image.fromarray(f).resize(
+                (width, height), Image.Resampling.BOX if height < f.shape[0] else Image.Resampling.BICUBIC
+            )
+        )
+        for f in clip
+    ]
 
 
 def _recast(clip: Clip, rng: np.random.Generator) -> Clip:
@@ -118,14 +129,14 @@ def _recast(clip: Clip, rng: np.random.Generator) -> Clip:
 def _captions(width: int, height: int, rng: np.random.Generator) -> list[Overlay]:
     """One caption of one or two lines, now and then a second one at the other edge."""
     overlays: list[Overlay] = []
+    top = False
     for _ in range(1 + int(rng.random() < 0.08)):
         script = SCRIPTS[str(rng.choice(list(SCRIPTS)))]
         faces = faces_for(script.name)
         style = random_style(rng)
         if height > width:
             style = replace(style, size_share=style.size_share * 0.65, margin_share=float(rng.uniform(0.02, 0.3)))
-        if overlays:
-            style = replace(style, top=not top)
+        style = replace(style, top=not top) if overlays else style
         top = style.top
         lines = [random_line(script, rng) for _ in range(1 + int(rng.random() < 0.35))]
         face = faces[int(rng.integers(len(faces)))]
@@ -141,7 +152,9 @@ def _scene_text(clip: Clip, rng: np.random.Generator) -> Clip:
     script = SCRIPTS[str(rng.choice(list(SCRIPTS)))]
     style = replace(random_style(rng), size_share=float(rng.uniform(0.04, 0.3)), shift_share=0.0, margin_share=0.3)
     faces = faces_for(script.name)
-    overlay = render([random_line(script, rng)[:14]], script, style, faces[int(rng.integers(len(faces)))], width, height)
+    overlay = render(
+        [random_line(script, rng)[:14]], script, style, faces[int(rng.integers(len(faces)))], width, height
+    )
     if not overlay.rgba.size:
         return clip
     tilt = float(rng.choice([-1, 1]) * rng.uniform(8, 60))
@@ -174,7 +187,8 @@ def _compress(clip: Clip, codec: str, options: dict[str, str], size: tuple[int, 
     file.seek(0)
     with av.open(file) as container:
         return [
-            frame.reformat(*size, format="rgb24", interpolation=interpolation).to_ndarray() for frame in container.decode(video=0)
+            frame.reformat(*size, format="rgb24", interpolation=interpolation).to_ndarray()
+            for frame in container.decode(video=0)
         ]
 
 
@@ -215,10 +229,7 @@ def make_pair(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[UInt8, UIn
     codec, options = _codec(rng)
     interpolation = str(rng.choice(["AREA", "BILINEAR", "BICUBIC"], p=[0.4, 0.4, 0.2]))
     clean = _compress(clip, codec, options, size, interpolation)
-    if subtitled is not clip:
-        subtitled = _compress(subtitled, codec, options, size, interpolation)
-    else:
-        subtitled = clean
+    subtitled = clean if subtitled is clip else _compress(subtitled, codec, options, size, interpolation)
     for t, on_text in ((len(clean) - 1, True), (int(rng.integers(len(clean))), bool(rng.random() < 0.5))):
         label = pseudo_label(subtitled[t], clean[t])
         at = _crop_at(label, rng, on_text)
@@ -243,7 +254,7 @@ def _shard(job: tuple[int, Stretch, Path, int]) -> int:
 
 
 def synthesise(folder: Path, seed: int, workers: int = 2) -> int:
-    """Write every shard that is missing: uint8 [N, 160, 320, 7] = subtitled RGB, clean RGB, label. Returns crops written."""
+    """Write the missing shards, uint8 [N, 160, 320, 7]: subtitled RGB, clean RGB, label. Returns the crops written."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(n, s, folder / f"shard-{n:03d}.npy", seed) for n, s in enumerate(stretches())]
     jobs = [job for job in jobs if not job[2].exists()]

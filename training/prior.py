@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clear_rt.threads import ahead
 from training.losses import stage_one
 from training.networks import StageOne
 from training.pairs import synthesise
@@ -44,7 +47,7 @@ class Crops:
     """Shards of `training.pairs` as one indexable set; every twelfth shard is kept for validation."""
 
     def __init__(self, folder: Path) -> None:
-        shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("shard-???.npy"))]
+        shards = [np.load(path) for path in sorted(folder.glob("shard-???.npy"))]
         self._split: dict[bool, list[tuple[Any, int]]] = {False: [], True: []}
         for number, shard in enumerate(shards):
             self._split[number % 12 == 5] += [(shard, row) for row in range(len(shard))]
@@ -52,8 +55,10 @@ class Crops:
     def count(self, validation: bool) -> int:
         return len(self._split[validation])
 
-    def batch(self, rows: np.ndarray, validation: bool, jitter: np.random.Generator | None = None) -> tuple[Tensor, ...]:
-        """Subtitled and clean [B, 3, H, W] in [-1, 1], label [B, 1, H, W]; jitter draws one gain per crop and channel."""
+    def batch(
+        self, rows: np.ndarray, validation: bool, jitter: np.random.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        """Subtitled and clean [B, 3, H, W] in [-1, 1], label [B, 1, H, W]; jitter draws a gain per crop and channel."""
         crops = np.stack([shard[row] for shard, row in (self._split[validation][i] for i in rows)])
         x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last).float()
         pictures = x[:, :6] / 255.0
@@ -89,7 +94,7 @@ def _learning_rate(step: int, config: TrainConfig) -> float:
     if step < 200:
         return config.peak_lr * (step + 1) / 200
     progress = (step - 200) / max(config.steps - 200, 1)
-    return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * progress)))
+    return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class Trainer:
@@ -117,11 +122,9 @@ class Trainer:
         torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": self.step}, partial)
         partial.rename(self.path)
 
-    def advance(self, crops: Crops) -> dict[str, float]:
-        """One optimiser step on a batch chosen by (seed, step)."""
-        rng = np.random.default_rng([self.config.seed, self.step])
-        rows = rng.integers(0, crops.count(False), self.config.batch)
-        subtitled, clean, label = (t.to(self.config.device) for t in crops.batch(rows, False, rng))
+    def advance(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
+        """One optimiser step."""
+        subtitled, clean, label = (t.to(self.config.device) for t in batch)
         for group in self.optimiser.param_groups:
             group["lr"] = _learning_rate(self.step, self.config)
         with torch.autocast(torch.device(self.config.device).type, torch.bfloat16):
@@ -141,11 +144,18 @@ class Trainer:
             file.write(json.dumps(row) + "\n")
 
 
+def batches(crops: Crops, config: TrainConfig, steps: range) -> Iterator[tuple[Tensor, ...]]:
+    """The batch of every step, drawn by (seed, step): a resumed run sees what an unbroken one would have seen."""
+    for step in steps:
+        rng = np.random.default_rng([config.seed, step])
+        yield crops.batch(rng.integers(0, crops.count(False), config.batch), False, rng)
+
+
 def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
     """Train up to `last_step`, logging every 100 steps, validating and saving at every checkpoint."""
     begun, sums = time.monotonic(), dict[str, float]()
-    while trainer.step < last_step:
-        for name, value in trainer.advance(crops).items():
+    for batch in ahead(batches(crops, trainer.config, range(trainer.step, last_step)), depth=3):
+        for name, value in trainer.advance(batch).items():
             sums[name] = sums.get(name, 0.0) + value / 100
         if trainer.step % 100 == 0:
             seconds = round(time.monotonic() - begun, 1)
@@ -154,17 +164,22 @@ def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
         if trainer.step % trainer.config.checkpoint_every == 0:
             trainer.save()
             average = trainer.average.module
-            trainer.record({"step": trainer.step} | {k: round(v, 4) for k, v in validate(average, crops, trainer.config.device).items()})
+            trainer.record(
+                {"step": trainer.step}
+                | {k: round(v, 4) for k, v in validate(average, crops, trainer.config.device).items()}
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, default=Path("runs/prior"))
-    parser.add_argument("--seed", type=int, default=TrainConfig.seed)
-    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
-    parser.add_argument("--batch", type=int, default=TrainConfig.batch)
-    parser.add_argument("--device", default=TrainConfig.device)
-    parser.add_argument("--stages", type=int, default=TrainConfig.stages, help="run this many of the training stages, then stop")
+    parser.add_argument("--seed", type=int, default=TrainConfig().seed)
+    parser.add_argument("--steps", type=int, default=TrainConfig().steps)
+    parser.add_argument("--batch", type=int, default=TrainConfig().batch)
+    parser.add_argument("--device", default=TrainConfig().device)
+    parser.add_argument(
+        "--stages", type=int, default=TrainConfig().stages, help="run this many of the training stages, then stop"
+    )
     arguments = parser.parse_args()
     config = TrainConfig(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, device=arguments.device)
     synthesise(arguments.run / "pairs", config.seed)

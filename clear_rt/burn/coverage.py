@@ -6,9 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from PIL import ImageFont
-
 from clear_rt.burn.fonts import FontFace
+from clear_rt.burn.pillow import ImageFont
 
 _PROBE_SIZE_PX = 24
 # No font has a picture for a noncharacter, so it shows what the font draws instead of a missing one.

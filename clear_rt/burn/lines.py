@@ -100,7 +100,7 @@ def disjoint(captions: Sequence[Caption]) -> tuple[Caption, ...]:
     """
     flat: list[Caption] = []
     for top in (False, True):
-        group = [caption for caption in captions if caption.top == top and caption.start_us < caption.stop_us]
+        group = [c for c in captions if c.top == top and c.lines and c.start_us < c.stop_us]
         edges = sorted({edge for caption in group for edge in (caption.start_us, caption.stop_us)})
         for start_us, stop_us in pairwise(edges):
             shown = [caption for caption in group if caption.start_us <= start_us < caption.stop_us]

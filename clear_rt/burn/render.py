@@ -8,14 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_rt.burn.fonts import FontFace
+from clear_rt.burn.pillow import Image, ImageDraw, ImageFilter, ImageFont, features
 from clear_rt.burn.scripts import Script
 from clear_rt.burn.styles import Colour, Style
 from clear_rt.errors import ConfigError
-
-try:
-    from PIL import Image, ImageDraw, ImageFilter, ImageFont, features
-except ImportError as error:
-    raise ConfigError("drawing text needs Pillow, which is not installed; run pip install 'clear-rt[eval]'") from error
 
 UInt8 = npt.NDArray[np.uint8]
 

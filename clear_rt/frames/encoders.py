@@ -20,11 +20,17 @@ from clear_rt.frames.layout import PixelLayout, pixel_layout
 
 _OWN_ENCODER = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
 _ORDER = ("libx264", "libx264rgb", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
-# What an encoder takes but its bitstream does not give back: x264 decodes grey as 4:2:0, VP9 keeps alpha apart.
-_NOT_GIVEN_BACK = {"libx264": {"gray", "gray10le"}, "libvpx-vp9": {"yuva420p", "yuva422p", "yuva444p", "gbrap"}}
+# What an encoder takes but a file does not give back: x264 decodes grey as 4:2:0, VP9 keeps alpha apart, its 4:4:0 in
+# MP4 cannot be opened again.
+_NOT_GIVEN_BACK = {
+    "libx264": {"gray", "gray10le"},
+    "libvpx-vp9": {"yuva420p", "yuva422p", "yuva444p", "gbrap", "yuv440p"},
+}
 _PADDED = {"rgb0", "bgr0", "0rgb", "0bgr"}
 # This muxer refuses nothing and wraps what it does not know as private data.
 _KNOWN_TO_MPEGTS = {"libx264", "libx265"}
+# MP4 can hold ffv1, but hardly any player of MP4 knows it: there it is the last resort.
+_USUAL_FOR_FFV1 = {"matroska", "avi", "nut"}
 _MOV_FAMILY = {"mp4", "mov", "3gp"}
 
 
@@ -60,7 +66,7 @@ def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
 
 
 def _first(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | None:
-    for name in _names(info.codec):
+    for name in _names(info.codec, muxer):
         if name not in av.codec.codecs_available or (muxer == "mpegts" and name not in _KNOWN_TO_MPEGTS):
             continue
         for pixel_format in _equal_formats(info.pixel_format, name):
@@ -73,8 +79,10 @@ def _first(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | None:
     return None
 
 
-def _names(codec: str) -> Iterator[str]:
+def _names(codec: str, muxer: str) -> Iterator[str]:
     own = _OWN_ENCODER.get(codec, "libx264")
+    if own == "ffv1" and muxer not in _USUAL_FOR_FFV1:
+        own = "libx264"
     yield own
     yield from (name for name in _ORDER if name != own)
 

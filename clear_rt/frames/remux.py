@@ -12,6 +12,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
+from av.video.stream import VideoStream
 
 from clear_rt.errors import InputError
 from clear_rt.frames.failures import AV_ERRORS, reason
@@ -22,6 +23,9 @@ _FILE_TAGS_LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_br
 _VIDEO_TAGS_LEFT_OUT = ("encoder", "DURATION", "BPS", "NUMBER_OF_", "_STATISTICS_", "SOURCE_ID")
 _MOV_FAMILY = {"mp4", "mov", "3gp"}
 _COVER_ART_MUXERS = _MOV_FAMILY
+# MP4 fills the gaps between lines with empty ones; the muxer does so itself and would double those of the source.
+_NO_TEXT = b"\0\0"
+_CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
 
 
 class Remux:
@@ -60,6 +64,14 @@ class Remux:
         """Earliest time in the source in seconds, 0 where it is not stated."""
         return (self._container.start_time or 0) / 1_000_000
 
+    def lacks_times(self) -> bool:
+        """True for AVI: its video packets have an order in the file, but no presentation times."""
+        return self._container.format.name == "avi"
+
+    def takes(self, index: int) -> bool:
+        """Whether the output's container can hold the source's stream `index` as it is."""
+        return _refusal(self._container.streams[index], self._muxer) is None
+
     def source_video(self, index: int) -> Stream:
         """The source's stream `index`, for its tags and disposition."""
         return self._container.streams[index]
@@ -75,6 +87,11 @@ class Remux:
                 return
             self._waiting = None
             self._mux(output, packet)
+
+    def report(self, sentence: str | None) -> None:
+        """Add a sentence to `dropped`, if there is one."""
+        if sentence:
+            self.dropped.append(sentence)
 
     def close(self) -> None:
         self._container.close()
@@ -93,6 +110,8 @@ class Remux:
 
     def _mux(self, output: OutputContainer, packet: Packet[Any]) -> None:
         index = packet.stream_index
+        if self._muxer in _MOV_FAMILY and _is_gap(packet):
+            return
         last = self._last_dts.get(index)
         if packet.dts is not None:
             if last is not None and packet.dts < last:
@@ -116,6 +135,8 @@ class Remux:
             )
             return
         self._outputs[stream.index] = add_copy(output, stream, self._muxer)
+        if isinstance(stream, VideoStream) and not is_cover_art(stream):
+            self.report(lost_pixel_shape(stream.sample_aspect_ratio, codec_name(stream), self._muxer))
 
     def _is_carried_otherwise(self, stream: Stream) -> bool:
         """MP4 keeps chapters and time code as tracks; both come out of FFmpeg as chapters and tags as well."""
@@ -145,6 +166,16 @@ def add_copy(output: OutputContainer, stream: Stream, muxer: str) -> Stream:
     return copy
 
 
+def lost_pixel_shape(ratio: Fraction | None, codec: str, muxer: str) -> str | None:
+    """The sentence to report where neither the codec nor, through PyAV, the container takes down non-square pixels."""
+    if not ratio or ratio == 1 or muxer in _MOV_FAMILY or codec in _CODECS_WITH_PIXEL_SHAPE:
+        return None
+    return (
+        f"the pixel shape {ratio.numerator}:{ratio.denominator} was left out: {codec} in {muxer} cannot say it here; "
+        "give the output the extension .mp4 to keep it"
+    )
+
+
 def video_tags(stream: Stream) -> dict[str, str]:
     """The source video's tags without those that describe its old encoding."""
     return {key: value for key, value in stream.metadata.items() if not key.startswith(_VIDEO_TAGS_LEFT_OUT)}
@@ -169,6 +200,10 @@ def _refusal(stream: Stream, muxer: str) -> str | None:
     except AV_ERRORS:
         return f"{muxer} cannot hold it"
     return None
+
+
+def _is_gap(packet: Packet[Any]) -> bool:
+    return packet.size == len(_NO_TEXT) and bytes(packet) == _NO_TEXT and codec_name(packet.stream) == "mov_text"
 
 
 def _time_s(packet: Packet[Any]) -> Fraction:

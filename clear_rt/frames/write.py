@@ -19,7 +19,7 @@ from clear_rt.frames.frame import Frame
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.layout import pixel_layout
 from clear_rt.frames.output import Output
-from clear_rt.frames.remux import video_tags
+from clear_rt.frames.remux import lost_pixel_shape, video_tags
 from clear_rt.frames.views import component_views
 
 _KEEPS_ROTATION = {"mp4", "mov", "3gp", "matroska", "webm"}
@@ -51,6 +51,11 @@ class Writer:
         return self
 
     @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder in use, for example "libx264"; known once the context was entered."""
+        return self._encoder.name
+
+    @property
     def dropped_streams(self) -> tuple[str, ...]:
         return tuple(self._output.remux.dropped) if self._output else ()
 
@@ -58,7 +63,7 @@ class Writer:
         """Encode the next frame, and copy what the other streams hold up to its time."""
         output = self._open_output()
         picture = self._relaid(frame.picture)
-        pts, kept = self._stamp(frame), (picture.pts, picture.time_base)
+        pts, kept = self._stamp(frame), (frame.picture.pts, frame.picture.time_base)
         self._durations[pts] = round((picture.duration or 0) * self._info.time_base / self._time_base)
         picture.pict_type = 0
         picture.pts, picture.time_base = pts, self._time_base
@@ -104,7 +109,9 @@ class Writer:
         self._time_base = 1 / info.rate if output.muxer == "avi" else info.time_base
         output.remux.declare(output.container, info.stream_index, lambda: self._add_video(output))
         if info.has_side_alpha:
-            output.remux.dropped.append("the video's transparency was left out: it is stored beside the picture")
+            output.remux.report("the video's transparency was left out: it is stored beside the picture")
+        codec = self._stream.codec_context.codec.canonical_name
+        output.remux.report(lost_pixel_shape(info.sample_aspect_ratio, codec, output.muxer))
         with output.guarded():
             output.container.start_encoding()
 

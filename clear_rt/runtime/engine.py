@@ -36,7 +36,9 @@ def open_engine(name: EngineName, bundle: Bundle) -> Engine:
             "use --engine onnx, or give a bundle that was built for it"
         )
     if "onnx" not in bundle.engines or name in _WHAT:
-        raise EngineError(f"bundle {bundle.name} was built for {', '.join(bundle.engines)}, which this version cannot run")
+        raise EngineError(
+            f"bundle {bundle.name} was built for {', '.join(bundle.engines)}, which this version cannot run"
+        )
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)

@@ -58,7 +58,10 @@ def test_a_checkpoint_with_a_tensor_missing_or_left_over_is_refused(net, tmp_pat
     torch.save({"average": state}, tmp_path / "whole.pt")
     loaded = load_prior(tmp_path / "whole.pt")
     assert all(torch.equal(value, net.state_dict()[key]) for key, value in loaded.state_dict().items())
-    for name, broken in (("missing", dict(list(state.items())[1:])), ("extra", state | {"module.prior.x": torch.zeros(1)})):
+    for name, broken in (
+        ("missing", dict(list(state.items())[1:])),
+        ("extra", state | {"module.prior.x": torch.zeros(1)}),
+    ):
         torch.save({"average": broken}, tmp_path / f"{name}.pt")
         with pytest.raises(RuntimeError, match=name.replace("extra", "Unexpected").replace("missing", "Missing")):
             load_prior(tmp_path / f"{name}.pt")

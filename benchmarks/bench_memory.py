@@ -1,0 +1,51 @@
+"""Peak memory of the main job on a short and on a long clip with the same 10 seconds of text: it must not grow.
+
+`python -m benchmarks.bench_memory [--minutes 10]`. Each removal runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.clips import long_clip
+from benchmarks.measure import run_python
+from benchmarks.report import Row, finish
+
+WIDTH_PX, HEIGHT_PX = 640, 360
+SHORT_SECONDS, TEXT_SECONDS = 30, 10
+MIB = 1 << 20
+
+_IMPORT = "import av, numpy, onnxruntime, clear_rt.remover; result = None"
+_REMOVE = "import clear_rt; result = clear_rt.remove(sys.argv[1], sys.argv[2]).as_dict()"
+
+
+def measure(seconds: int, bound: float, bound_name: str) -> Row:
+    """Peak resident memory of removing the text of a clip that long."""
+    video = long_clip(WIDTH_PX, HEIGHT_PX, seconds, text_seconds=TEXT_SECONDS)
+    with tempfile.TemporaryDirectory() as folder:
+        done = run_python(_REMOVE, [str(video), str(Path(folder) / "out.mp4")])
+    return Row(
+        case=f"{WIDTH_PX}x{HEIGHT_PX} {seconds} s",
+        metric="peak memory",
+        value=done.peak_bytes / MIB,
+        unit="MiB",
+        bound=bound,
+        bound_name=bound_name,
+        detail={"seconds": done.seconds, "report": done.result},
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="length of the long clip")
+    options = parser.parse_args()
+    floor_mib = run_python(_IMPORT).peak_bytes / MIB
+    short = measure(SHORT_SECONDS, floor_mib, "imports alone")
+    long = measure(round(options.minutes * 60), short.value, f"{SHORT_SECONDS} s clip")
+    finish("memory", [short, long])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The progress bar: frames, rate and remaining time per phase, on a terminal only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} fps" if task.speed else "- fps")
+
+
+@contextmanager
+def bar(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A callback (phase, frames done, frames in all or None) drawing on standard error, silent if it is no terminal."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda phase, done, total: None
+        return
+    columns = (
+        TextColumn("{task.description:>16}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.fields[frames]} frames"),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(phase: str, done: int, total: int | None) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase, total=total, frames=total or "?")
+            progress.update(tasks[phase], completed=done)
+
+        yield tell
