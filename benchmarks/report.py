@@ -43,7 +43,8 @@ def _line(benchmark: str, row: Row) -> str:
 
 def finish(benchmark: str, rows: Sequence[Row]) -> None:
     """Print the table, then the document that gpu_gate.sh keeps."""
-    print("\n".join(lines(benchmark, rows)))
+    for line in lines(benchmark, rows):
+        print(line)
     document = {
         "benchmark": benchmark,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,7 +57,8 @@ def finish(benchmark: str, rows: Sequence[Row]) -> None:
 def main() -> None:
     for text in Path(sys.argv[1]).read_text().splitlines():
         document = json.loads(text)
-        print("\n".join(lines(document["benchmark"], (Row(**row) for row in document["rows"]))))
+        for line in lines(document["benchmark"], (Row(**row) for row in document["rows"])):
+            print(line)
 
 
 if __name__ == "__main__":

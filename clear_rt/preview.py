@@ -87,7 +87,7 @@ def watching(
             info = frames.probe(source)
             size = working_size(info.width_px, info.height_px, short_side_px)
             writer = stack.enter_context(
-                frames.PlainWriter(compare, 2 * size.width_px, size.height_px, info.rate, frames.H264)
+                frames.PlainWriter(compare, 2 * size.width_px, size.height_px, info.rate, frames.RGB_TO_WATCH)
             )
             watchers.append(lambda cleaned: writer.write(_pair(cleaned), cleaned.source.time_us))
         if preview is not None:

@@ -85,7 +85,7 @@ class Remover:
         progress: Progress | None = None,
         observe: Callable[[Cleaned], None] | None = None,
     ) -> Report:
-        """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees all frames of the second pass."""
+        """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees the second pass."""
         begun, watch = time.perf_counter(), Stopwatch()
         tell = progress or (lambda phase, done, total: None)
         info = frames.probe(source)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clear_rt.models.prior import MULTIPLE_PX, PriorGraph, PriorNet
+from clear_rt.models.prior import MULTIPLE_PX, ConvNorm, PriorGraph, PriorNet
 
 SHORT_SIDE_PX = 360
 # 3 * 8192 rows or columns at most: 16K pictures are scaled long before they reach the graph.
@@ -33,9 +33,11 @@ def load_prior(checkpoint: Path) -> PriorNet:
 def fold_norms(net: PriorNet) -> PriorNet:
     """Batch norms folded into the convolutions before them, in place (exact up to rounding)."""
     for module in net.modules():
-        if isinstance(module, nn.Sequential) and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
-            module[0] = torch.nn.utils.fuse_conv_bn_eval(module[0], module[1])
-            module[1] = nn.Identity()
+        if isinstance(module, ConvNorm):
+            convolution, norm = module[0], module[1]
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            module[0], module[1] = torch.nn.utils.fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return net
 
 

@@ -18,8 +18,8 @@ from clear_rt.config import WriteConfig
 from clear_rt.errors import OutputError
 from clear_rt.frames.atomic import check_target
 from clear_rt.frames.frame import Frame
-from clear_rt.frames.gray import GrayWriter
 from clear_rt.frames.info import VideoInfo
+from clear_rt.frames.plain import GRAY_LOSSLESS, PlainWriter
 from clear_rt.frames.probe import probe
 from clear_rt.frames.read import read
 from clear_rt.frames.write import Writer
@@ -100,11 +100,11 @@ def _captions(config: BurnConfig, captions: Sequence[Caption] | None) -> Iterato
     return endless_captions(config.scripts, config.seed)
 
 
-def _mask_writer(info: VideoInfo, mask: Path, target: Path) -> GrayWriter:
+def _mask_writer(info: VideoInfo, mask: Path, target: Path) -> PlainWriter:
     check_target(info.path, mask)
     if mask.resolve() == target.resolve():
         raise OutputError(f"the mask {mask} is the output itself; choose another name for it")
-    return GrayWriter(mask, info.width_px, info.height_px, info.rate)
+    return PlainWriter(mask, info.width_px, info.height_px, info.rate, GRAY_LOSSLESS)
 
 
 def _burned(frames: Iterable[Frame], painter: Painter) -> Iterator[tuple[Frame, tuple[Layer, ...]]]:

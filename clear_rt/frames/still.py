@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ def write_png(target: Path, rgb: NDArray[np.uint8]) -> None:
     encoder = av.CodecContext.create("png", "w")
     assert isinstance(encoder, VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "rgb24"
-    encoder.framerate = 1
+    encoder.framerate = Fraction(1)
     packets = [*encoder.encode(picture), *encoder.encode(None)]
     partial = Partial(target)
     try:

@@ -1,0 +1,132 @@
+"""Quality of the main job on clips training never saw, one per script, beside the same fill under the true matte.
+
+`python -m benchmarks.bench_quality [--frames 81] [--only zh]`. Text is burned in with a seeded look, compressed at
+the default --crf, and removed with --lossless; figures are `clear-rt eval`'s. The clips come from package registries
+(`training/materials.py`); where those cannot be reached nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from contextlib import closing
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+import clear_rt
+from benchmarks.environment import ROOT
+from benchmarks.report import Row, finish
+from clear_rt import frames
+from clear_rt.burn.config import BurnConfig, ScriptName
+from clear_rt.burn.video import burn
+from clear_rt.composite import paste
+from clear_rt.config import CompositeConfig, WriteConfig
+from clear_rt.metrics.evaluate import evaluate
+from clear_rt.metrics.psnr import PsnrSum
+from clear_rt.shapes import Size, whole
+from training.materials import fetch_clips
+
+HOME = ROOT / ".cache" / "quality"
+# Script, clip, seed of lines and look. Seeds were fixed before the first measurement.
+CASES: tuple[tuple[ScriptName, str, int], ...] = (
+    ("zh", "goldengate.mp4", 1),
+    ("en", "bikes.mp4", 2),
+    ("ja", "cityCC0.mpg", 3),
+    ("ko", "bigbuckbunny.mp4", 4),
+    ("ru", "flowers.mp4", 5),
+    ("ar", "ocean.mp4", 6),
+)
+LOSSLESS = WriteConfig(lossless=True)
+
+
+def _trimmed(clip: Path, count: int) -> Path:
+    """The first `count` frames of a clip, without loss."""
+    path = HOME / f"{clip.stem}-{count}.mp4"
+    if not path.exists():
+        info = frames.probe(clip)
+        with closing(frames.read(info)) as pictures, frames.Writer(info, path, LOSSLESS) as writer:
+            for frame in islice(pictures, count):
+                writer.write(frame)
+    return path
+
+
+def _with_true_matte(source: Path, clean: Path, mask: Path) -> float | None:
+    """PSNR inside the mask when the matte is the mask itself: what a perfect prior would reach with this fill."""
+    info = frames.probe(clean)
+    box, size = whole(Size(info.width_px, info.height_px)), (info.height_px, info.width_px)
+    total = PsnrSum()
+    for text, truth, drawn in zip(frames.read(source), frames.read(clean), frames.read(mask), strict=True):
+        inside = drawn.planes[0].samples > 0
+        filled = paste(text, box, (255 * inside).astype(np.uint8), CompositeConfig())
+        total.add(filled.rgb(*size), truth.rgb(*size), inside)
+    return total.result().inside_db
+
+
+def measure(script: ScriptName, clip: Path, seed: int, count: int) -> list[Row]:
+    """Burn, remove, compare; then the clean clip, which must come out as it went in."""
+    clean = _trimmed(clip, count)
+    source, mask, result = (HOME / f"{clip.stem}-{script}-{name}" for name in ("text.mp4", "mask.mkv", "result.mp4"))
+    look = burn(clean, source, BurnConfig(script=script, seed=seed), mask=mask).style
+    report = clear_rt.remove(source, result, clear_rt.RunConfig(write=LOSSLESS))
+    found = evaluate(result, clean, source, mask, every_frames=5)
+    untouched = clear_rt.remove(clean, HOME / f"{clip.stem}-untouched.mp4")
+    assert found.source is not None
+    detail = found.as_dict() | {
+        "look": asdict(look),
+        "frames_changed": report.frames_changed,
+        "runs": len(report.runs),
+        "clean_clip_copied": untouched.video_copied,
+        "clean_clip_frames_changed": untouched.frames_changed,
+    }
+    case = f"{script} {clip.stem}"
+    inside = Row(
+        case=case,
+        metric="PSNR inside mask",
+        value=found.result.psnr.inside_db or float("nan"),
+        unit="dB",
+        bound=_with_true_matte(source, clean, mask),
+        bound_name="true matte",
+        detail=detail,
+    )
+    before = found.source.psnr
+    frame = Row(
+        case=case,
+        metric="PSNR frame",
+        value=found.result.psnr.frame_db or float("nan"),
+        unit="dB",
+        bound=None,
+        bound_name=f"untouched: {before.frame_db:.1f} frame, {before.inside_db:.1f} inside",
+    )
+    text = Row(
+        case=case,
+        metric="frames with text",
+        value=100 * (found.result.frames_with_text or 0.0),
+        unit="%",
+        bound=None,
+        bound_name=f"clean clip: {100 * (found.clean_frames_with_text or 0.0):.0f} %, copied {untouched.video_copied}",
+    )
+    return [inside, frame, text]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=81)
+    parser.add_argument("--only", choices=[script for script, _, _ in CASES])
+    options = parser.parse_args()
+    cases = [case for case in CASES if options.only in (None, case[0])]
+    HOME.mkdir(parents=True, exist_ok=True)
+    try:
+        clips = fetch_clips(tuple(clip for _, clip, _ in cases))
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"nothing measured: the clips cannot be fetched here ({error})")
+        finish("quality", [])
+        return
+    rows = [measure(script, clips[clip], seed, options.frames) for script, clip, seed in cases]
+    finish("quality", [row for case in rows for row in case])
+
+
+if __name__ == "__main__":
+    main()
