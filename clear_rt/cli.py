@@ -32,7 +32,6 @@ from clear_rt.version import __version__
 
 app = typer.Typer(
     name="clear-rt",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -225,8 +224,9 @@ def info(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status. CLEAR_RT_DEBUG=1 shows where an error came from."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        result: Any = app(args=arguments, standalone_mode=False, prog_name="clear-rt")
+        result: Any = app(args=arguments or ["--help"], standalone_mode=False, prog_name="clear-rt")
     except ClearError as error:
         if os.environ.get("CLEAR_RT_DEBUG"):
             raise
@@ -235,9 +235,13 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.exceptions.TyperException as error:
         _warn((error.format_message(),))
         return ExitStatus.USAGE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
+        result = ExitStatus.INTERRUPTED
+    # Typer turns an interrupt inside a command into this status by itself, and says nothing.
+    if result == ExitStatus.INTERRUPTED:
         _warn(("interrupted; nothing was written",))
-        return ExitStatus.INTERRUPTED
+    if not arguments:
+        return ExitStatus.USAGE
     return result if isinstance(result, int) else ExitStatus.OK
 
 

@@ -5,7 +5,6 @@ python -m clear_rt.export.prior runs/prior/checkpoint.pt clear_rt/bundles/clear-
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from clear_rt.bundle import FORMAT
 from clear_rt.models.prior import MULTIPLE_PX, ConvNorm, PriorGraph, PriorNet
 
 SHORT_SIDE_PX = 360
@@ -66,24 +66,16 @@ def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--training", type=Path, help="JSON with what the manifest says of the training")
-    arguments = parser.parse_args()
-    arguments.bundle.mkdir(parents=True, exist_ok=True)
+def write_bundle(net: PriorNet, folder: Path, training: dict[str, Any]) -> None:
+    """Make or replace the bundle `folder`: the prior, no generator, and what it was trained on and measured at."""
+    folder.mkdir(parents=True, exist_ok=True)
     manifest = {
-        "format": 1,
-        "name": arguments.bundle.name,
+        "format": FORMAT,
+        "name": folder.name,
         "engines": ["onnx"],
-        "prior": export_prior(load_prior(arguments.checkpoint), arguments.bundle / "prior.onnx"),
+        "prior": export_prior(net, folder / "prior.onnx"),
         "generator": None,
         "profiles_px": [],
-        "training": json.loads(arguments.training.read_text()) if arguments.training else None,
+        "training": training,
     }
-    (arguments.bundle / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

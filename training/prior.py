@@ -22,8 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clear_rt.export.prior import load_prior, write_bundle
 from clear_rt.threads import ahead
 from training.losses import stage_one
+from training.materials import HELD_OUT, PACKAGES, STILLS, TRAINING
 from training.networks import StageOne
 from training.pairs import synthesise
 
@@ -170,6 +172,20 @@ def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
             )
 
 
+def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -> dict[str, Any]:
+    """What a bundle's manifest says of its prior's training."""
+    clips = {name: digest for package in PACKAGES for _, name, digest in package.members if name in TRAINING}
+    return {
+        "command": f"python -m training.prior --seed {config.seed} --steps {config.steps} --batch {config.batch}",
+        "clips_sha256": clips,
+        "stills": list(STILLS),
+        "never_used": list(HELD_OUT),
+        "crops": crops.count(False),
+        "validation_crops": crops.count(True),
+        "validation": found,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, default=Path("runs/prior"))
@@ -180,6 +196,7 @@ def main() -> None:
     parser.add_argument(
         "--stages", type=int, default=TrainConfig().stages, help="run this many of the training stages, then stop"
     )
+    parser.add_argument("--bundle", type=Path, help="where the bundle goes; RUN/clear-tiny if left out")
     arguments = parser.parse_args()
     config = TrainConfig(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, device=arguments.device)
     synthesise(arguments.run / "pairs", config.seed)
@@ -188,6 +205,10 @@ def main() -> None:
     trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
     for stage in range(1, arguments.stages + 1):
         train_stage(trainer, crops, config.steps * stage // config.stages)
+    if trainer.step == config.steps:
+        found = validate(trainer.average.module, crops, config.device)
+        notes = training_notes(config, crops, {name: round(value, 4) for name, value in found.items()})
+        write_bundle(load_prior(trainer.path), arguments.bundle or arguments.run / "clear-tiny", notes)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,209 @@
+"""The command line: bad input ends in one sentence and a status, good input in a file; nothing half-written stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clear_rt.bundle import EMBEDDED
+from clear_rt.cli import main
+from clear_rt.errors import ExitStatus
+from clear_rt.version import __version__
+
+
+def _refused(capfd, arguments, status, *words):
+    """Run, and check the status and that standard error is one sentence with these words; returns it."""
+    assert main([str(a) for a in arguments]) == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("clear-rt: ")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in lines[0], lines[0]
+    return lines[0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that must stay empty."""
+    inside = tmp_path / "target"
+    inside.mkdir()
+    yield inside
+    assert not list(inside.iterdir())
+
+
+def _wave(path):
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "folder", "text", "truncated", "audio"])
+def test_bad_input(capfd, tmp_path, folder, subtitled, kind):
+    path = tmp_path / "in.mp4"
+    if kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("this is no video\n" * 100)
+    elif kind == "truncated":
+        path.write_bytes(subtitled.read_bytes()[:300_000])
+    elif kind == "audio":
+        path = tmp_path / "in.wav"
+        _wave(path)
+    _refused(capfd, ["remove", path, "-o", folder / "out.mp4"], ExitStatus.INPUT, path.name)
+
+
+def test_truncated_in_the_middle_of_the_pictures(capfd, tmp_path, folder, subtitled):
+    whole = tmp_path / "whole.mkv"
+    assert main(["remove", str(subtitled), "-o", str(whole)]) == 0
+    capfd.readouterr()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    _refused(capfd, ["remove", cut, "-o", folder / "out.mkv"], ExitStatus.INPUT, "cut.mkv")
+
+
+def test_output_is_the_input(capfd, tmp_path, subtitled):
+    path = Path(shutil.copy(subtitled, tmp_path / "in.mp4"))
+    link = tmp_path / "link.mp4"
+    link.symlink_to(path)
+    before = path.read_bytes()
+    for output in (path, link):
+        _refused(capfd, ["remove", path, "-o", output], ExitStatus.OUTPUT, "input itself")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["missing/out.mp4", "out.xyz", "out"])
+def test_bad_output(capfd, folder, subtitled, name):
+    _refused(capfd, ["remove", subtitled, "-o", folder / name], ExitStatus.OUTPUT)
+
+
+def test_output_in_a_place_nobody_can_write(capfd, subtitled):
+    _refused(capfd, ["remove", subtitled, "-o", "/proc/out.mp4"], ExitStatus.OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "word"),
+    [
+        (["--region", "left"], ExitStatus.USAGE, "--region"),
+        (["--region", "1,2,3"], ExitStatus.USAGE, "--region"),
+        (["--region", "0,0,0,9"], ExitStatus.USAGE, "--region"),
+        (["--region", "9000,0,10,10"], ExitStatus.USAGE, "720x404"),
+        (["--crf", "99"], ExitStatus.USAGE, "--crf"),
+        (["--composite", "glue"], ExitStatus.USAGE, "--composite"),
+        (["--composite", "paste"], ExitStatus.USAGE, "--composite paste"),
+        (["--fill", "model"], ExitStatus.ENGINE, "no generative bundle installed"),
+        (["--engine", "trt"], ExitStatus.ENGINE, "--engine trt"),
+        (["--engine", "cuda"], ExitStatus.ENGINE, "--engine cuda"),
+        (["--bundle", "/nowhere"], ExitStatus.BUNDLE, "no bundle"),
+        (["--preview", "page.jpg"], ExitStatus.OUTPUT, ".png"),
+        (["--compare", "beside.avi"], ExitStatus.OUTPUT, ".mp4"),
+        (["--colour", "red"], ExitStatus.USAGE, "--colour"),
+    ],
+)
+def test_bad_options(capfd, folder, subtitled, options, status, word):
+    _refused(capfd, ["remove", subtitled, "-o", folder / "out.mp4", *options], status, word)
+
+
+def test_a_tampered_bundle(capfd, tmp_path, folder, subtitled):
+    bundle = shutil.copytree(EMBEDDED, tmp_path / "bundle")
+    with (bundle / "prior.onnx").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\0\1\2\3")
+    arguments = ["remove", subtitled, "-o", folder / "out.mp4", "--bundle", bundle]
+    _refused(capfd, arguments, ExitStatus.BUNDLE, "does not match its manifest")
+
+
+def _child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_a_full_disk(tmp_path, folder, subtitled):
+    """RLIMIT_FSIZE stands in for the disk: writes beyond it fail with EFBIG."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from clear_rt.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = _child(code, "remove", subtitled, "-o", folder / "out.mp4")
+    assert done.returncode == ExitStatus.OUTPUT, done.stderr
+    assert done.stderr.startswith("clear-rt: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_ctrl_c(folder, subtitled):
+    """A real SIGINT, sent as soon as the partial output exists."""
+    code = (
+        "import os, signal, sys, threading\n"
+        "def watch():\n"
+        "    while not os.listdir(sys.argv[1]): pass\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=watch, daemon=True).start()\n"
+        "from clear_rt.cli import main\n"
+        "sys.exit(main(sys.argv[2:]))\n"
+    )
+    done = _child(code, folder, "remove", subtitled, "-o", folder / "out.mp4")
+    assert done.returncode == ExitStatus.INTERRUPTED, done.stderr
+    assert done.stderr.strip() == "clear-rt: interrupted; nothing was written"
+
+
+def test_remove_reports_json_and_writes_what_was_asked(capfd, tmp_path, subtitled):
+    names = [tmp_path / name for name in ("out.mp4", "page.png", "beside.mp4")]
+    options = ["-o", names[0], "--preview", names[1], "--compare", names[2], "--json"]
+    status = main(["remove", str(subtitled), *map(str, options)])
+    out, err = capfd.readouterr()
+    assert status == 0
+    assert err == ""
+    report = json.loads(out)
+    assert report["frames"] == 100
+    assert report["target"] == str(names[0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["beside.mp4", "out.mp4", "page.png"]
+    assert names[1].read_bytes().startswith(b"\x89PNG")
+    assert main(["info", str(names[2]), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["video"]["picture"].startswith("1284x360")
+
+
+def test_burn_remove_eval(capfd, tmp_path, clean):
+    """The three commands that reproduce the figures, one after another."""
+    source, mask, result = (str(tmp_path / name) for name in ("source.mp4", "mask.mkv", "result.mp4"))
+    assert (
+        main(["burn", str(clean), "-o", source, "--mask", mask, "--script", "ko", "--style", "outline", "--seed", "3"])
+        == 0
+    )
+    assert main(["remove", source, "-o", result, "--lossless"]) == 0
+    capfd.readouterr()
+    arguments = ["eval", result, "--clean", str(clean), "--source", source, "--mask", mask, "--every-frames", "25"]
+    assert main(arguments) == 0
+    assert "source" in capfd.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["result"]["psnr"]["inside_db"] > found["source"]["psnr"]["inside_db"] + 4
+    assert found["mask"] == "given"
+
+
+def test_version_info_and_help(capfd):
+    assert main(["--version"]) == 0
+    assert capfd.readouterr().out == f"clear-rt {__version__}\n"
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["bundle"]["name"] == "clear-tiny"
+    assert main([]) == ExitStatus.USAGE
+    assert "Commands" in capfd.readouterr().out
+    for command in ("remove", "burn", "eval", "info"):
+        assert main([command, "--help"]) == 0
+        assert "--help" in capfd.readouterr().out
