@@ -25,15 +25,18 @@ class RegionConfig:
     """Where and when text is looked for (design section 4).
 
     `enter_probability` starts a region, `stay_probability` keeps it alive; `min_scans` scans in a row must see text
-    before a region exists (clips too short for that many scans need one). Times are in microseconds of the video.
+    before a region exists (clips too short for that many scans need one), and see the same: of the pixels that either
+    of two scans takes for text at `stay_probability`, both must take `steady_share`. Subtitles stand still, what the
+    scene holds mostly does not. Times are in microseconds of the video.
     """
 
     mode: RegionMode = "auto"
     box: Box | None = None
     scan_interval_us: int = 200_000
-    enter_probability: float = 0.6
+    enter_probability: float = 0.9
     stay_probability: float = 0.35
     min_scans: int = 2
+    steady_share: float = 0.4
     bridge_us: int = 600_000
     margin_share: float = 0.09
     multiple_px: int = 16
@@ -45,6 +48,7 @@ class RegionConfig:
             f"region needs 0 < stay_probability <= enter_probability < 1, got {self.stay_probability} and "
             f"{self.enter_probability}",
         )
+        _require(0 <= self.steady_share <= 1, f"region.steady_share must be 0..1, got {self.steady_share}")
         _require(self.scan_interval_us > 0, f"region.scan_interval_us must be positive, got {self.scan_interval_us}")
         _require(0 <= self.margin_share <= 1, f"region.margin_share must be 0..1, got {self.margin_share}")
 
@@ -53,22 +57,27 @@ class RegionConfig:
 class MatteConfig:
     """From occlusion maps to a matte. Radii are in pixels of the prior's working picture (short side 360).
 
-    A pixel belongs to the matte where the map of its own frame exceeds `low_probability` and some map within
-    `reach_frames` exceeds `high_probability`; it is then grown by `dilate_px` and faded out over `feather_px`.
+    A pixel belongs to the matte where the map of its own frame exceeds `low_probability`, at least `least_frames` of
+    the maps within `reach_frames` exceed `high_probability` (all of them where there are fewer), and one of these maps
+    exceeds `sure_probability` close by (`matte.LEAST_NEARBY_PX`). It is then grown by `dilate_px` and faded out over
+    `feather_px`.
     """
 
+    sure_probability: float = 0.9
     high_probability: float = 0.5
     low_probability: float = 0.2
     reach_frames: int = 3
+    least_frames: int = 3
     dilate_px: int = 2
     feather_px: int = 2
 
     def __post_init__(self) -> None:
         _require(
-            0 < self.low_probability <= self.high_probability < 1,
-            f"matte needs 0 < low_probability <= high_probability < 1, got {self.low_probability} and "
-            f"{self.high_probability}",
+            0 < self.low_probability <= self.high_probability <= self.sure_probability < 1,
+            f"matte needs 0 < low_probability <= high_probability <= sure_probability < 1, got "
+            f"{self.low_probability}, {self.high_probability} and {self.sure_probability}",
         )
+        _require(self.least_frames >= 1, f"matte.least_frames must be >= 1, got {self.least_frames}")
         _require(self.reach_frames >= 0, f"matte.reach_frames must be >= 0, got {self.reach_frames}")
         _require(min(self.dilate_px, self.feather_px) >= 0, "matte.dilate_px and feather_px must be >= 0")
 

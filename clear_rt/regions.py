@@ -58,16 +58,19 @@ class _Track:
 class RegionFinder:
     """Takes scans in the order of the video and gives the runs once their number of frames is known.
 
-    Keeps a box per track, never a map. A run begins at the scan before the first that saw it and ends with the first
+    Keeps a box per track and one map, that of the last scan. A run begins at the scan before the first that saw it and ends with the first
     that no longer does. Runs that meet in space and time are one. Raises ConfigError where region.box misses the
     picture.
     """
 
     def __init__(self, config: RegionConfig, picture: Size) -> None:
         self._config, self._picture = config, picture
+        self._enter_level = ceil(255 * config.enter_probability)
+        self._stay_level = ceil(255 * config.stay_probability)
         self._fixed = _fixed_box(config.box, picture) if config.box is not None else None
         self._least_scans = 1 if self._fixed else config.min_scans
         self._working: Size | None = None
+        self._weak: NDArray[np.bool_] | None = None
         self._scans = 0
         self._last_index = -1
         self._live: list[_Track] = []
@@ -85,8 +88,11 @@ class RegionFinder:
         self._working = Size(width, height)
         self._expire(scan.time_us)
         start = max(self._last_index, 0)
-        for blob in self._blobs(scan.occlusion):
-            self._follow(blob, start, scan.time_us)
+        occlusion = self._within(scan.occlusion)
+        weak = occlusion >= self._stay_level
+        for blob in find_blobs(occlusion, self._enter_level, self._stay_level):
+            self._follow(blob, start, scan.time_us, self._is_steady(weak, blob.box))
+        self._weak = weak
         self._settle(scan.index)
         self._last_index, self._scans = scan.index, self._scans + 1
 
@@ -102,12 +108,22 @@ class RegionFinder:
                 runs.append(RegionRun(track.start_frame, stop, self._picture_box(track.box)))
         return merge_runs(runs)
 
-    def _blobs(self, occlusion: NDArray[np.uint8]) -> list[Blob]:
-        enter, stay = ceil(255 * self._config.enter_probability), ceil(255 * self._config.stay_probability)
+    def _within(self, occlusion: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The map without what lies outside a fixed region."""
         if self._fixed is None:
-            return find_blobs(occlusion, enter, stay)
+            return occlusion
         box = rescale(self._fixed, self._picture, Size(occlusion.shape[1], occlusion.shape[0]))
-        return find_blobs(occlusion[box.slices], enter, stay)
+        inside = np.zeros_like(occlusion)
+        inside[box.slices] = occlusion[box.slices]
+        return inside
+
+    def _is_steady(self, weak: NDArray[np.bool_], box: Box) -> bool:
+        """Whether the last scan saw the same in `box`."""
+        if self._weak is None:
+            return False
+        now, before = weak[box.slices], self._weak[box.slices]
+        either = np.count_nonzero(now | before)
+        return bool(np.count_nonzero(now & before) >= self._config.steady_share * either)
 
     def _expire(self, time_us: int) -> None:
         """Ends tracks that a scan missed and whose gap is now too long to bridge."""
@@ -116,8 +132,11 @@ class RegionFinder:
                 self._live.remove(track)
                 self._ended.append(track)
 
-    def _follow(self, blob: Blob, start_frame: int, time_us: int) -> None:
-        """Joins `blob` and the tracks it lies on, or starts a track. Weak evidence only keeps seen text alive."""
+    def _follow(self, blob: Blob, start_frame: int, time_us: int, steady: bool) -> None:
+        """Joins `blob` and the tracks it lies on, or starts a track. Weak evidence only keeps seen text alive.
+
+        What moved since the last scan counts as seen for the first time.
+        """
         touched = [track for track in self._live if track.box.intersects(blob.box)]
         if not blob.confident:
             for track in touched:
@@ -128,7 +147,7 @@ class RegionFinder:
         for track in touched:
             self._live.remove(track)
             if track.seen_scan < self._scans:
-                track.hits += 1
+                track.hits = track.hits + 1 if steady else 1
             found.absorb(track)
         found.confirmed = found.confirmed or found.hits >= self._least_scans
         self._live.append(found)

@@ -13,6 +13,8 @@ from clear_rt.shapes import Box
 BLOCK_PX = 8
 # Text of 3 % of the height is 11 px tall, the smallest legible about 7; a narrow letter of that size covers 20 px.
 LEAST_PIXELS = 20
+# Two such letters at maps' usual width; windows and trusses of the held-out clips reached 53 (docs/LOG.md).
+LEAST_STRONG_PIXELS = 60
 LEAST_LENGTH_PX = 7
 LEAST_BLOCK_PIXELS = 2
 # Blocks on either side: letters up to four blocks apart are one line, lines up to two blocks apart one block of text.
@@ -51,7 +53,7 @@ def find_blobs(occlusion: NDArray[np.uint8], enter_level: int, stay_level: int) 
         rows, columns = rows[seen], columns[seen]
         box = _tight_box(weak, rows, columns)
         if weak_counts[rows, columns].sum() >= LEAST_PIXELS and max(box.width_px, box.height_px) >= LEAST_LENGTH_PX:
-            blobs.append(Blob(box, bool(strong_counts[rows, columns].sum() >= LEAST_PIXELS)))
+            blobs.append(Blob(box, bool(strong_counts[rows, columns].sum() >= LEAST_STRONG_PIXELS)))
     return blobs
 
 
