@@ -27,7 +27,9 @@ class RegionConfig:
     `enter_probability` starts a region, `stay_probability` keeps it alive; `min_scans` scans in a row must see text
     before a region exists (clips too short for that many scans need one), and see the same: of the pixels that either
     of two scans takes for text at `stay_probability`, both must take `steady_share`. Subtitles stand still, what the
-    scene holds mostly does not. Times are in microseconds of the video.
+    scene holds mostly does not. One scan is enough where there is no second one to ask: at either end of the video and
+    where frames last longer than `scan_interval_us`; there most of the evidence must reach `enter_probability`. Times
+    are in microseconds of the video.
     """
 
     mode: RegionMode = "auto"
@@ -36,7 +38,7 @@ class RegionConfig:
     enter_probability: float = 0.9
     stay_probability: float = 0.35
     min_scans: int = 2
-    steady_share: float = 0.4
+    steady_share: float = 0.65
     bridge_us: int = 600_000
     margin_share: float = 0.09
     multiple_px: int = 16

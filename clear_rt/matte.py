@@ -29,8 +29,9 @@ LEAST_NEARBY_PX = 6
 class _Seen:
     low: Bools
     high: Bools
+    sure: Bools
     any_low: bool
-    any_high: bool
+    any_sure: bool
 
 
 def steady(maps: Iterable[Bytes], config: MatteConfig) -> Iterator[Bytes]:
@@ -75,32 +76,33 @@ def grow_and_feather(core: Bools, dilate_px: int, feather_px: int) -> Bytes:
     return matte
 
 
-def without_specks(mask: Bools) -> Bools:
-    """`mask` bool [h, w] without the pixels of blocks of 8x8 px that hold fewer than six with the eight around them."""
+def near_text(mask: Bools, sure: Bools) -> Bools:
+    """`mask` bool [h, w] without the blocks of 8x8 px with fewer than six sure pixels in them and the eight around."""
     height, width = mask.shape
-    counts = block_counts(mask)
-    padded = np.pad(counts, 1)
+    padded = np.pad(block_counts(sure), 1)
     tall = padded[:-2] + padded[1:-1] + padded[2:]
     crowded = tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:] >= LEAST_NEARBY_PX
-    if crowded[counts > 0].all():
-        return mask
     kept: Bools = mask & crowded.repeat(BLOCK_PX, axis=0)[:height].repeat(BLOCK_PX, axis=1)[:, :width]
     return kept
 
 
 def _see(occlusion: Bytes, config: MatteConfig) -> _Seen:
     top = int(occlusion.max(initial=0))
-    low, high = int(OPAQUE * config.low_probability), int(OPAQUE * config.high_probability)
-    return _Seen(occlusion > low, occlusion > high, top > low, top > high)
+    low, high, sure = (
+        int(OPAQUE * p) for p in (config.low_probability, config.high_probability, config.sure_probability)
+    )
+    return _Seen(occlusion > low, occlusion > high, occlusion > sure, top > low, top > sure)
 
 
 def _matte(window: Iterable[_Seen], index: int, config: MatteConfig) -> Bytes:
     seen = list(window)
     own = seen[index]
-    near = [other.high for other in seen if other.any_high]
-    if not (own.any_low and near):
+    sure = [other.sure for other in seen if other.any_sure]
+    if not (own.any_low and sure):
         return np.zeros(own.low.shape, np.uint8)
-    return grow_and_feather(without_specks(reduce(np.logical_or, near) & own.low), config.dilate_px, config.feather_px)
+    times_high = sum((other.high.view(np.uint8) for other in seen), np.zeros(own.low.shape, np.uint8))
+    core = own.low & (times_high >= min(config.least_frames, len(seen)))
+    return grow_and_feather(near_text(core, reduce(np.logical_or, sure)), config.dilate_px, config.feather_px)
 
 
 def _occupied(mask: Bools, margin_px: int) -> tuple[slice, slice] | None:

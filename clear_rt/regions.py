@@ -38,12 +38,17 @@ class RegionRun:
 
 @dataclass(slots=True)
 class _Track:
-    """Text followed from scan to scan; `stop_frame` is None as long as the latest scan saw it."""
+    """Text followed from scan to scan; `stop_frame` is None as long as the latest scan saw it.
+
+    `certain`: one scan saw it clearly, and the scan before saw nothing there; `alone`: and came long before, or never.
+    """
 
     box: Box
     start_frame: int
     seen_scan: int
     seen_us: int
+    certain: bool
+    alone: bool
     hits: int = 1
     confirmed: bool = False
     stop_frame: int | None = None
@@ -58,9 +63,9 @@ class _Track:
 class RegionFinder:
     """Takes scans in the order of the video and gives the runs once their number of frames is known.
 
-    Keeps a box per track and one map, that of the last scan. A run begins at the scan before the first that saw it and ends with the first
-    that no longer does. Runs that meet in space and time are one. Raises ConfigError where region.box misses the
-    picture.
+    Keeps a box per track and one map, that of the last scan. A run begins at the scan before the first that saw it and
+    ends with the first that no longer does. Runs that meet in space and time are one. Raises ConfigError where
+    region.box misses the picture.
     """
 
     def __init__(self, config: RegionConfig, picture: Size) -> None:
@@ -73,6 +78,7 @@ class RegionFinder:
         self._weak: NDArray[np.bool_] | None = None
         self._scans = 0
         self._last_index = -1
+        self._last_us: int | None = None
         self._live: list[_Track] = []
         self._ended: list[_Track] = []
         self._unconfirmed: list[_Track] = []
@@ -94,11 +100,12 @@ class RegionFinder:
             self._follow(blob, start, scan.time_us, self._is_steady(weak, blob.box))
         self._weak = weak
         self._settle(scan.index)
-        self._last_index, self._scans = scan.index, self._scans + 1
+        self._last_index, self._last_us, self._scans = scan.index, scan.time_us, self._scans + 1
 
     def finish(self, total_frames: int) -> list[RegionRun]:
         """The runs of a video of `total_frames` frames, ordered by their first frame."""
-        tracks = self._ended + [track for track in self._live if track.confirmed]
+        at_the_end = [t for t in self._live if t.certain and t.seen_scan == self._scans - 1]
+        tracks = self._ended + [track for track in self._live if track.confirmed or track in at_the_end]
         if self._scans < self._least_scans:
             tracks += self._unconfirmed + [track for track in self._live if not track.confirmed]
         runs = []
@@ -116,6 +123,10 @@ class RegionFinder:
         inside = np.zeros_like(occlusion)
         inside[box.slices] = occlusion[box.slices]
         return inside
+
+    def _is_alone(self, time_us: int) -> bool:
+        """Whether no scan shortly before could have seen the same: at the start, and where frames last long."""
+        return self._last_us is None or time_us - self._last_us > 1.5 * self._config.scan_interval_us
 
     def _is_steady(self, weak: NDArray[np.bool_], box: Box) -> bool:
         """Whether the last scan saw the same in `box`."""
@@ -143,7 +154,8 @@ class RegionFinder:
                 if track.confirmed and track.stop_frame is None:
                     track.seen_scan, track.seen_us = self._scans, time_us
             return
-        found = _Track(blob.box, start_frame, self._scans, time_us)
+        certain = blob.certain and not any(track.seen_scan == self._scans - 1 for track in touched)
+        found = _Track(blob.box, start_frame, self._scans, time_us, certain, certain and self._is_alone(time_us))
         for track in touched:
             self._live.remove(track)
             if track.seen_scan < self._scans:
@@ -161,7 +173,9 @@ class RegionFinder:
                 track.stop_frame = index + 1
             if not track.confirmed:
                 self._live.remove(track)
-                if self._scans < self._least_scans:
+                if track.alone:
+                    self._ended.append(track)
+                elif self._scans < self._least_scans:
                     self._unconfirmed.append(track)
 
     def _picture_box(self, working_box: Box) -> Box:

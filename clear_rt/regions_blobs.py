@@ -17,6 +17,8 @@ LEAST_PIXELS = 20
 LEAST_STRONG_PIXELS = 60
 LEAST_LENGTH_PX = 7
 LEAST_BLOCK_PIXELS = 2
+# Of the weak evidence of text in 16 looks 0.62 to 0.98 was strong, of windows and trusses 0.1 to 0.35.
+CERTAIN_SHARE = 0.5
 # Blocks on either side: letters up to four blocks apart are one line, lines up to two blocks apart one block of text.
 JOIN_X_BLOCKS = 2
 JOIN_Y_BLOCKS = 1
@@ -24,10 +26,14 @@ JOIN_Y_BLOCKS = 1
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Where one scan saw text: with confidence, or only enough of it to keep alive what was seen before."""
+    """Where one scan saw text: with confidence, or only enough of it to keep alive what was seen before.
+
+    A confident blob is certain where most of its pixels are: then no second scan is needed to believe it.
+    """
 
     box: Box
     confident: bool
+    certain: bool = False
 
 
 def block_counts(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
@@ -52,8 +58,10 @@ def find_blobs(occlusion: NDArray[np.uint8], enter_level: int, stay_level: int) 
         seen = evidence[rows, columns]
         rows, columns = rows[seen], columns[seen]
         box = _tight_box(weak, rows, columns)
-        if weak_counts[rows, columns].sum() >= LEAST_PIXELS and max(box.width_px, box.height_px) >= LEAST_LENGTH_PX:
-            blobs.append(Blob(box, bool(strong_counts[rows, columns].sum() >= LEAST_STRONG_PIXELS)))
+        weak_px, strong_px = int(weak_counts[rows, columns].sum()), int(strong_counts[rows, columns].sum())
+        if weak_px >= LEAST_PIXELS and max(box.width_px, box.height_px) >= LEAST_LENGTH_PX:
+            confident = strong_px >= LEAST_STRONG_PIXELS
+            blobs.append(Blob(box, confident, confident and strong_px >= CERTAIN_SHARE * weak_px))
     return blobs
 
 

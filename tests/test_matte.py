@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clear_rt.config import MatteConfig
-from clear_rt.matte import grow_and_feather, steady, without_specks
+from clear_rt.matte import grow_and_feather, near_text, steady
 from clear_rt.matte_planes import alpha_for, luma_alpha
 from clear_rt.shapes import Box, Size, plane_box
 
@@ -16,17 +16,27 @@ PLAIN = MatteConfig(dilate_px=0, feather_px=0)
 
 
 @settings(deadline=None)
-@given(st.integers(0, 14), st.integers(0, 4), st.integers(0, 2**32 - 1))
-def test_hysteresis_in_time_equals_its_definition(count, reach, seed):
+@given(st.integers(0, 14), st.integers(0, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_hysteresis_in_time_equals_its_definition(count, reach, least, seed):
     rng = np.random.default_rng(seed)
-    maps = rng.choice(np.array([0, 51, 52, 127, 128, 255], np.uint8), (count, 24, 40), p=[0.3, 0.1, 0.3, 0.1, 0.1, 0.1])
-    config = MatteConfig(reach_frames=reach, dilate_px=0, feather_px=0)
+    levels = np.array([0, 51, 52, 127, 128, 255], np.uint8)
+    maps = rng.choice(levels, (count, 24, 40), p=[0.3, 0.1, 0.3, 0.1, 0.1, 0.1])
+    config = MatteConfig(reach_frames=reach, least_frames=least, dilate_px=0, feather_px=0)
     mattes = list(steady(iter(maps), config))
     assert len(mattes) == count
     for t, matte in enumerate(mattes):
-        near = maps[max(t - reach, 0) : t + reach + 1].max(axis=0) > 255 * 0.5
-        np.testing.assert_array_equal(matte, np.where((maps[t] > 255 * 0.2) & near, 255, 0))
+        window = maps[max(t - reach, 0) : t + reach + 1]
+        often = (window > 255 * 0.5).sum(axis=0) >= min(least, len(window))
+        np.testing.assert_array_equal(matte, np.where((maps[t] > 255 * 0.2) & often, 255, 0))
         assert matte.dtype == np.uint8
+
+
+def test_what_flickers_is_left_alone_and_a_fade_is_not():
+    config = MatteConfig(dilate_px=0, feather_px=0)
+    flicker = [np.full((24, 24), 255 if t % 4 == 0 else 0, np.uint8) for t in range(12)]
+    assert not any(matte.any() for matte in steady(flicker, config))
+    fade = [np.full((24, 24), level, np.uint8) for level in (0, 60, 100, 240, 250, 250, 250, 250)]
+    assert [bool(matte.all()) for matte in steady(fade, config)] == [False, False, True, True, True, True, True, True]
 
 
 @pytest.mark.parametrize("reach", [0, 1, 3])
@@ -86,16 +96,16 @@ def test_growth_of_a_mask_is_the_largest_of_its_pixels(height, width, dilate, fe
     np.testing.assert_array_equal(grow_and_feather(core, dilate, feather), expected)
 
 
-def test_specks_go_and_thin_strokes_and_dots_stay():
+def test_what_lies_far_from_sure_text_goes_and_thin_strokes_and_dots_stay():
     text = np.zeros((61, 83), bool)
     text[30:39, 20] = True
     text[27, 20] = True
     text[38, 30] = True
     speck = text.copy()
-    speck[3:5, 60:62] = True
-    np.testing.assert_array_equal(without_specks(speck), text)
-    np.testing.assert_array_equal(without_specks(text), text)
-    np.testing.assert_array_equal(without_specks(np.zeros((3, 5), bool)), False)
+    speck[3:9, 60:66] = True
+    np.testing.assert_array_equal(near_text(speck, text), text)
+    np.testing.assert_array_equal(near_text(text, text), text)
+    np.testing.assert_array_equal(near_text(text, np.zeros_like(text)), False)
 
 
 def interpolated(matte: np.ndarray, picture: Size) -> np.ndarray:

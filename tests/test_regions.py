@@ -86,6 +86,10 @@ def test_box_is_grown_by_the_margin_and_snapped():
         ("##.....##", [(0, 11), (6, 45)]),
         ("#", [(0, 5)]),
         ("##", [(0, 10)]),
+        ("#.......", [(0, 6)]),
+        (".......#", [(6, 40)]),
+        ("......##", [(5, 40)]),
+        ("+.......", []),
     ],
 )
 def test_hysteresis_in_time(shown, expected):
@@ -110,6 +114,19 @@ def test_what_moves_between_scans_is_scenery():
     moving = [letters(empty(), Box(80 + 5 * i, 150, 120, 20)) for i in range(12)]
     assert find(moving) == []
     assert len(find(moving, RegionConfig(steady_share=0.0))) == 1
+
+
+def test_what_moves_at_the_ends_of_the_video_is_scenery_too():
+    moving = [letters(empty(), Box(80 + 5 * i, 150, 120, 20)) for i in range(3)]
+    assert find(moving + [empty()] * 5) == []
+    assert find([empty()] * 5 + moving) == []
+
+
+def test_one_scan_is_enough_where_frames_last_longer_than_the_interval():
+    finder = RegionFinder(RegionConfig(), PICTURE)
+    for i, shown in enumerate("..#..#.."):
+        finder.add(Scan(i, i * 1_000_000, letters(empty(), BAND) if shown == "#" else empty()))
+    assert [(run.start_frame, run.stop_frame) for run in finder.finish(8)] == [(1, 4), (4, 7)]
 
 
 def test_text_that_changes_in_place_is_kept_as_long_as_each_line_stands_still():
