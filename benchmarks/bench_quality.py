@@ -1,8 +1,9 @@
 """Quality of the main job on clips training never saw, one per script, beside the same fill under the true matte.
 
-`python -m benchmarks.bench_quality [--frames 81] [--only zh]`. Text is burned in with a seeded look, compressed at
-the default --crf, and removed with --lossless; figures are `clear-rt eval`'s. The clips come from package registries
-(`training/materials.py`); where those cannot be reached nothing is measured.
+`python -m benchmarks.bench_quality [--frames 81] [--only zh] [--look outline]`. Text is burned in, with an outline and
+in a look drawn at random from the seed, compressed at the default --crf, and removed with --lossless; figures are those
+of `clear-rt eval`. The clips come from package registries (`training/materials.py`); where those cannot be reached
+nothing is measured.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import clear_rt
 from benchmarks.environment import ROOT
 from benchmarks.report import Row, finish
 from clear_rt import frames
-from clear_rt.burn.config import BurnConfig, ScriptName
+from clear_rt.burn.config import BurnConfig, ScriptName, StyleName
 from clear_rt.burn.video import burn
 from clear_rt.composite import paste
 from clear_rt.config import CompositeConfig, WriteConfig
@@ -39,6 +40,7 @@ CASES: tuple[tuple[ScriptName, str, int], ...] = (
     ("ru", "flowers.mp4", 5),
     ("ar", "ocean.mp4", 6),
 )
+LOOKS: tuple[StyleName, ...] = ("outline", "random")
 LOSSLESS = WriteConfig(lossless=True)
 
 
@@ -65,24 +67,26 @@ def _with_true_matte(source: Path, clean: Path, mask: Path) -> float | None:
     return total.result().inside_db
 
 
-def measure(script: ScriptName, clip: Path, seed: int, count: int) -> list[Row]:
+def measure(script: ScriptName, clip: Path, seed: int, look: StyleName, count: int) -> list[Row]:
     """Burn, remove, compare; then the clean clip, which must come out as it went in."""
     clean = _trimmed(clip, count)
-    source, mask, result = (HOME / f"{clip.stem}-{script}-{name}" for name in ("text.mp4", "mask.mkv", "result.mp4"))
-    look = burn(clean, source, BurnConfig(script=script, seed=seed), mask=mask).style
+    source, mask, result = (
+        HOME / f"{clip.stem}-{script}-{look}-{name}" for name in ("text.mp4", "mask.mkv", "result.mp4")
+    )
+    style = burn(clean, source, BurnConfig(script=script, seed=seed, style=look), mask=mask).style
     report = clear_rt.remove(source, result, clear_rt.RunConfig(write=LOSSLESS))
     found = evaluate(result, clean, source, mask, every_frames=5)
     untouched = clear_rt.remove(clean, HOME / f"{clip.stem}-untouched.mp4")
     if found.source is None or found.result.psnr.inside_db is None or found.result.psnr.frame_db is None:
         raise RuntimeError(f"{source} carries no text: choose another seed")
     detail = found.as_dict() | {
-        "look": asdict(look),
+        "style": asdict(style),
         "frames_changed": report.frames_changed,
         "runs": len(report.runs),
         "clean_clip_copied": untouched.video_copied,
         "clean_clip_frames_changed": untouched.frames_changed,
     }
-    case = f"{script} {clip.stem}"
+    case = f"{script} {clip.stem} {look}"
     inside = Row(
         case=case,
         metric="PSNR inside mask",
@@ -116,7 +120,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=81)
     parser.add_argument("--only", choices=[script for script, _, _ in CASES])
+    parser.add_argument("--look", choices=LOOKS)
     options = parser.parse_args()
+    looks = [look for look in LOOKS if options.look in (None, look)]
     cases = [case for case in CASES if options.only in (None, case[0])]
     HOME.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,7 +131,7 @@ def main() -> None:
         print(f"nothing measured: the clips cannot be fetched here ({error})")
         finish("quality", [])
         return
-    rows = [measure(script, clips[clip], seed, options.frames) for script, clip, seed in cases]
+    rows = [measure(script, clips[clip], seed, look, options.frames) for look in looks for script, clip, seed in cases]
     finish("quality", [row for case in rows for row in case])
 
 

@@ -60,7 +60,7 @@ class Preview:
 
 @contextmanager
 def watching(
-    source: Path, target: Path, preview: Path | None, compare: Path | None, short_side_px: int = 360
+    source: Path, target: Path, preview: Path | None, compare: Path | None, short_side_px: int
 ) -> Iterator[Callable[[Cleaned], None] | None]:
     """What `Remover` calls for every frame of the second pass; both files appear at the end of a run that went well.
 
@@ -72,11 +72,13 @@ def watching(
     """
     if preview is not None and preview.suffix.lower() != ".png":
         raise OutputError(f"--preview must end in .png, got {preview.name!r}; rename it")
+    taken = [target]
     for path in (preview, compare):
         if path is not None:
             frames.check_target(source, path)
-            if path.absolute() == target.absolute():
-                raise OutputError(f"{path} is asked for as result and as preview or comparison; name two files")
+            if any(frames.same_place(path, other) for other in taken):
+                raise OutputError(f"{path} was asked for twice, as result, preview or comparison; name different files")
+            taken.append(path)
     if preview is None and compare is None:
         yield None
         return

@@ -16,9 +16,14 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def bar(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A callback (phase, frames done, frames in all or None) drawing on standard error, silent if it is no terminal."""
-    console = Console(stderr=True)
+def bar(
+    quiet: bool = False, console: Console | None = None, clock_s: Callable[[], float] | None = None
+) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A callback (phase, frames done, frames in all or None) that draws on `console`, and nothing where it is quiet.
+
+    Without a console, on standard error; silent if that is no terminal. `clock_s` replaces the clock behind the rate.
+    """
+    console = console or Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda phase, done, total: None
         return
@@ -29,7 +34,7 @@ def bar(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, get_time=clock_s) as progress:
         tasks: dict[str, TaskID] = {}
 
         def tell(phase: str, done: int, total: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from math import ceil
 
@@ -186,6 +187,22 @@ class RegionFinder:
         margin_px = ceil(self._config.margin_share * self._picture.height_px)
         box = rescale(working_box, self._working, self._picture)
         return snap(grow(box, margin_px, margin_px, self._picture), self._config.multiple_px, self._picture)
+
+
+class Timetable:
+    """Which runs a frame lies in, asked for frames in order; its work does not grow with the number of runs."""
+
+    def __init__(self, runs: list[RegionRun]) -> None:
+        self._coming = deque(sorted(runs))
+        self._now: tuple[RegionRun, ...] = ()
+
+    def at(self, frame: int) -> tuple[RegionRun, ...]:
+        """The runs of frame index `frame`, which must not be smaller than any asked for before."""
+        while self._coming and self._coming[0].start_frame <= frame:
+            self._now += (self._coming.popleft(),)
+        if any(run.stop_frame <= frame for run in self._now):
+            self._now = tuple(run for run in self._now if run.stop_frame > frame)
+        return self._now
 
 
 def merge_runs(runs: list[RegionRun]) -> list[RegionRun]:

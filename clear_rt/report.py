@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clear_rt.regions import RegionRun
+
+T = TypeVar("T")
 
 
 class Stopwatch:
@@ -34,6 +36,36 @@ class Stopwatch:
             elapsed = time.perf_counter() - begun
             self.seconds[name] = self.seconds.get(name, 0.0) + elapsed - self._here.inner_seconds
             self._here.inner_seconds = outer + elapsed
+
+    def each(self, items: Iterable[T], stage: str) -> Iterator[T]:
+        """The same items; what it takes to get each of them counts for `stage`."""
+        iterator = iter(items)
+        try:
+            while True:
+                with self.stage(stage):
+                    item = next(iterator, _NOTHING)
+                if isinstance(item, _Nothing):
+                    return
+                yield item
+        finally:
+            if isinstance(iterator, Generator):
+                iterator.close()
+
+    def timed(self, function: Callable[[T], None], stage: str) -> Callable[[T], None]:
+        """The same function; its calls count for `stage`."""
+
+        def call(item: T) -> None:
+            with self.stage(stage):
+                function(item)
+
+        return call
+
+
+class _Nothing:
+    """Marks the end of an iterator, unlike any item."""
+
+
+_NOTHING = _Nothing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

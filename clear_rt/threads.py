@@ -15,7 +15,16 @@ class _End:
     """Ends a queue; carries the error that ended it, if one did."""
 
     def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
+        self._error = error
+
+    def throw(self) -> None:
+        """Raise the error, once, and let go of it: its traceback holds the frames of the thread that failed."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error
 
 
 def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
@@ -44,38 +53,61 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
             put(_End(error))
         else:
             put(_End())
+        finally:
+            if isinstance(items, Generator):
+                items.close()
 
     thread = threading.Thread(target=produce, name="clear_rt-ahead", daemon=True)
     thread.start()
     try:
         while not isinstance(item := waiting.get(), _End):
             yield item
-        if item.error is not None:
-            raise item.error
+        item.throw()
     finally:
         stopped.set()
-        thread.join()
+        _outlive(thread)
+
+
+def _outlive(thread: threading.Thread) -> None:
+    """Wait until the thread has ended, whatever interrupts the waiting; an interrupt is raised afterwards."""
+    interrupt: BaseException | None = None
+    while thread.is_alive():
+        try:
+            thread.join()
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt most of all
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 class Behind(Generic[T]):
-    """Calls `consume(item)` on a thread of its own; an error there is raised by the next `put` or at the end."""
+    """Calls `consume(item)` on a thread of its own; an error there is raised by the next `put` or at the end.
+
+    Where the block is left by an exception, what still waits is dropped. The thread has ended when the block is left,
+    so what it works on may be closed then.
+    """
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
-        self._waiting: queue.Queue[T | _End] = queue.Queue(depth)
-        self._error: BaseException | None = None
+        self._waiting: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._room = threading.Semaphore(depth)
+        self._stopped = threading.Event()
+        self._end = _End()
         self._thread = threading.Thread(target=self._run, args=(consume,), name="clear_rt-behind", daemon=True)
 
     def _run(self, consume: Callable[[T], None]) -> None:
         while not isinstance(item := self._waiting.get(), _End):
-            if self._error is None:
+            if not self._stopped.is_set():
                 try:
                     consume(item)
                 except BaseException as error:  # noqa: BLE001 - handed over whole, whatever it is
-                    self._error = error
+                    self._end = _End(error)
+                    self._stopped.set()
+            self._room.release()
 
     def put(self, item: T) -> None:
-        if self._error is not None:
-            raise self._error
+        self._room.acquire()
+        if self._stopped.is_set():
+            self._end.throw()
         self._waiting.put(item)
 
     def __enter__(self) -> Behind[T]:
@@ -85,9 +117,11 @@ class Behind(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._error = error
+        if kind is not None:
+            self._stopped.set()
         self._waiting.put(_End())
-        self._thread.join()
-        if kind is None and self._error is not None:
-            raise self._error
+        try:
+            _outlive(self._thread)
+        finally:
+            if kind is None:
+                self._end.throw()

@@ -75,7 +75,6 @@ def write_bundle(net: PriorNet, folder: Path, training: dict[str, Any]) -> None:
         "engines": ["onnx"],
         "prior": export_prior(net, folder / "prior.onnx"),
         "generator": None,
-        "profiles_px": [],
         "training": training,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("PIL", reason="drawing text into the clips needs the [eval] extra")
 
-from benchmarks.bench_memory import LIMIT_MIB, measure  # noqa: E402
+from benchmarks.bench_memory import LIMIT_MIB, measure
 
 
 def test_two_minutes_take_what_thirty_seconds_take():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clear_rt.config import RegionConfig
 from clear_rt.errors import ConfigError
-from clear_rt.regions import RegionFinder, RegionRun, Scan, merge_runs
+from clear_rt.regions import RegionFinder, RegionRun, Scan, Timetable, merge_runs
 from clear_rt.regions_blobs import find_blobs
 from clear_rt.shapes import Box, Size
 
@@ -285,3 +285,12 @@ def _seconds(finder: RegionFinder, i: int, occlusion: np.ndarray) -> float:
     scan, start = Scan(i * STEP_FRAMES, i * STEP_US, occlusion), time.perf_counter()
     finder.add(scan)
     return time.perf_counter() - start
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(lambda a, n: RegionRun(a, a + n, BAND), st.integers(0, 60), st.integers(1, 20)), max_size=12))
+def test_a_timetable_knows_the_runs_of_every_frame(runs):
+    table = Timetable(runs)
+    for frame in range(0, 90, 2):
+        expected = sorted(run for run in runs if run.start_frame <= frame < run.stop_frame)
+        assert sorted(table.at(frame)) == expected

@@ -44,3 +44,34 @@ def test_threads_do_not_disturb_each_other():
         thread.join()
     assert watch.seconds["main"] >= 0.02
     assert watch.seconds["other"] >= 0.02
+
+
+def test_each_counts_getting_an_item_and_not_using_it():
+    watch = Stopwatch()
+
+    def items():
+        for i in range(3):
+            _spin(0.01)
+            yield i
+
+    got = []
+    for item in watch.each(items(), "getting"):
+        got.append(item)
+        _spin(0.03)
+    assert got == [0, 1, 2]
+    assert 0.03 <= watch.seconds["getting"] < 0.06
+
+
+def test_each_closes_what_it_reads_from_when_left_early():
+    closed = []
+
+    def items():
+        try:
+            yield from range(10)
+        finally:
+            closed.append(True)
+
+    reading = Stopwatch().each(items(), "getting")
+    next(reading)
+    reading.close()
+    assert closed == [True]

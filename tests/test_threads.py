@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import threading
-from contextlib import closing
+import weakref
+from contextlib import closing, suppress
 
 import pytest
 
@@ -90,3 +93,53 @@ def test_behind_keeps_the_producers_error_and_stops_consuming():
         feed()
     assert len(seen) <= 1
     assert not _mine()
+
+
+def test_an_interrupt_while_the_thread_is_waited_for_is_raised_after_it_ended():
+    """SIGINT arrives while `Behind` is left and its thread still works on an item."""
+    begun, release, seen = threading.Event(), threading.Event(), []
+
+    def consume(item):
+        begun.set()
+        release.wait()
+        seen.append(item)
+
+    def interrupt():
+        begun.wait()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        release.set()
+
+    def feed():
+        with Behind(consume, 4) as behind:
+            behind.put(1)
+            threading.Thread(target=interrupt).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        feed()
+    assert not _mine()
+    assert seen == [1]
+
+
+def test_an_error_is_raised_once_and_let_go():
+    """The error must not keep the frames of the thread that failed alive until the garbage collector runs."""
+    gc.collect()
+    gc.disable()
+    try:
+        mine = Kept()
+        watch = weakref.ref(mine)
+
+        def items(kept):
+            yield 1
+            raise ValueError(str(kept)[:1])
+
+        with suppress(ValueError), closing(ahead(items(mine), 2)) as got:
+            for _ in got:
+                pass
+        del got, mine, items
+        assert watch() is None
+    finally:
+        gc.enable()
+
+
+class Kept:
+    pass

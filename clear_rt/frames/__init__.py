@@ -1,6 +1,13 @@
-"""Video files in and out: `probe`, `read`, `Writer` and `copy`. The only room that knows PyAV."""
+"""Video files in and out; the only room that knows PyAV.
 
-from clear_rt.frames.atomic import check_target, muxer_for
+- In: `probe` describes a file (`VideoInfo`), `read` yields its frames (`Frame` of `Plane`s).
+- Out: `Writer` encodes frames and carries the rest over, `copy` carries everything over packet by packet,
+  `PlainWriter` and `write_png` write plain arrays. A file appears whole or not at all.
+- Before: `check_writable` refuses what a `Writer` would, `copyable` says whether `copy` will do, `check_target` looks
+  at the place alone, `same_place` compares two, `muxer_for` knows the extensions.
+"""
+
+from clear_rt.frames.atomic import check_target, muxer_for, same_place
 from clear_rt.frames.copy import copy, copyable
 from clear_rt.frames.frame import Frame, Plane
 from clear_rt.frames.info import Colour, StreamInfo, VideoInfo
@@ -8,6 +15,7 @@ from clear_rt.frames.plain import GRAY_LOSSLESS, RGB_TO_WATCH, PlainWriter
 from clear_rt.frames.probe import probe
 from clear_rt.frames.read import read
 from clear_rt.frames.still import write_png
+from clear_rt.frames.writable import check_writable
 from clear_rt.frames.write import Writer
 
 __all__ = [
@@ -21,10 +29,12 @@ __all__ = [
     "VideoInfo",
     "Writer",
     "check_target",
+    "check_writable",
     "copy",
     "copyable",
     "muxer_for",
     "probe",
     "read",
+    "same_place",
     "write_png",
 ]

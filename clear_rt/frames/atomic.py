@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 from clear_rt.errors import OutputError
-from clear_rt.frames.failures import reason
+from clear_rt.frames.failures import reason, remedy
 
 MUXERS = {
     ".mp4": "mp4",
@@ -38,19 +40,46 @@ def muxer_for(target: Path) -> str:
 
 def check_target(source: Path, target: Path) -> None:
     """Raises OutputError where `target` can never be written: bad folder, a directory, or the source itself."""
-    folder = target.absolute().parent
-    if not folder.is_dir():
-        found = "is not a folder" if folder.exists() else "does not exist"
-        raise OutputError(f"expected to write into {folder}, but it {found}; create it or choose another")
-    if target.is_dir():
-        raise OutputError(f"expected an output file, but {target} is a directory; give a file name inside it")
-    with suppress(OSError):
-        if os.path.samefile(source, target):
-            raise OutputError(f"the output {target} is the input itself; choose another output name")
-    if target.exists() and not target.is_file():
-        raise OutputError(f"expected a regular output file, but {target} is a pipe or a device; choose another name")
+    # What a link points at is what will be replaced, and the folder of that is where the partial file goes.
+    folder = Path(os.path.realpath(target)).parent
+    _check_folder(folder)
+    found = _look(target)
+    if found is not None:
+        _check_existing(source, target, found)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"writing into {folder} is not permitted; change its permissions or choose another folder")
+
+
+def same_place(a: Path, b: Path) -> bool:
+    """Whether writing `a` and writing `b` would replace the same file, which need not exist yet."""
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def _check_folder(folder: Path) -> None:
+    found = _look(folder)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        why = "does not exist" if found is None else "is not a folder"
+        raise OutputError(f"expected to write into {folder}, but it {why}; create it or choose another")
+
+
+def _check_existing(source: Path, target: Path, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise OutputError(f"expected an output file, but {target} is a directory; give a file name inside it")
+    with suppress(OSError):
+        if os.path.samestat(source.stat(), found):
+            raise OutputError(f"the output {target} is the input itself; choose another output name")
+    if not stat.S_ISREG(found.st_mode):
+        raise OutputError(f"expected a regular output file, but {target} is a pipe or a device; choose another name")
+
+
+def _look(path: Path) -> os.stat_result | None:
+    """None where nothing is there. Raises OutputError where that cannot be found out."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"expected a place to write at {path}, but {reason(error)}; {remedy(error)}") from error
 
 
 class Partial:
@@ -60,7 +89,9 @@ class Partial:
         # A link stays a link: what it points at is replaced, beside which the partial file is written.
         self.target = Path(os.path.realpath(target))
         stem = os.fsdecode(os.fsencode(self.target.stem)[:_LONGEST_STEM_BYTES])
-        self.path = self.target.with_name(f".{stem}.partial-{os.getpid()}{self.target.suffix}")
+        # The random part keeps writers of one target apart: in one process, and in containers that share a folder.
+        mark = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self.path = self.target.with_name(f".{stem}.partial-{mark}{self.target.suffix}")
 
     def commit(self) -> None:
         """Force the data to the disk and give it the target's name. Raises OutputError; the old target then stays."""
@@ -69,7 +100,7 @@ class Partial:
                 os.fsync(file.fileno())
             self.path.replace(self.target)
         except OSError as error:
-            raise OutputError(f"{self.target} could not be completed: {reason(error)}") from error
+            raise OutputError(f"{self.target} could not be completed: {reason(error)}; {remedy(error)}") from error
 
     def discard(self) -> None:
         """Remove the partial file if there is one."""

@@ -1,4 +1,4 @@
-"""Short reasons for errors of FFmpeg and of the operating system, to be built into one sentence."""
+"""Short reasons and remedies for errors of FFmpeg and of the operating system, to be built into one sentence."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ _REASONS = {
     errno.EIO: "the device reported an input/output error",
     errno.ENOENT: "it does not exist",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its links lead in a circle",
+}
+_MAKE_ROOM = "make room or choose another place"
+_PERMIT = "change its permissions or choose another place"
+_REMEDIES = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: _MAKE_ROOM,
+    errno.EACCES: _PERMIT,
+    errno.EPERM: _PERMIT,
+    errno.EROFS: "choose another place",
+    errno.EIO: "check the drive or choose another place",
+    errno.ENOENT: "create its folder or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 AV_ERRORS = (av.FFmpegError, OSError, ValueError)
@@ -28,3 +42,9 @@ def reason(error: BaseException) -> str:
         return _REASONS[code]
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).split(":")[0].rstrip(". ")
+
+
+def remedy(error: BaseException) -> str:
+    """What to do about a failure to write, as half a sentence like `reason`."""
+    otherwise = "choose another output container" if isinstance(error, av.FFmpegError) else "choose another place"
+    return _REMEDIES.get(getattr(error, "errno", None) or 0, otherwise)

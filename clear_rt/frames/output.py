@@ -10,19 +10,20 @@ import av
 from av.container import OutputContainer
 
 from clear_rt.errors import OutputError
-from clear_rt.frames.atomic import Partial, check_target, muxer_for
-from clear_rt.frames.failures import AV_ERRORS, reason
+from clear_rt.frames.atomic import Partial
+from clear_rt.frames.failures import AV_ERRORS, reason, remedy
+from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.remux import Remux
+from clear_rt.frames.writable import check_place
 
 
 class Output:
     """Container, temporary file and second source of one target; `finish` or `abandon` ends it."""
 
-    def __init__(self, source: Path, target: Path) -> None:
-        self.muxer = muxer_for(target)
-        check_target(source, target)
+    def __init__(self, source: VideoInfo, target: Path) -> None:
+        self.muxer = check_place(source, target)
         self._partial = Partial(target)
-        self.remux = Remux(source, self.muxer)
+        self.remux = Remux(source.path, self.muxer)
         with self.guarded():
             self.container: OutputContainer = av.open(
                 str(self._partial.path),
@@ -39,7 +40,7 @@ class Output:
             yield
         except AV_ERRORS as error:
             raise OutputError(
-                f"writing {self._partial.target} failed: {reason(error)}; make room or choose another place, "
+                f"writing {self._partial.target} failed: {reason(error)}; {remedy(error)}, "
                 "the incomplete file was removed"
             ) from error
 

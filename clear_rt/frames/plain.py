@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from clear_rt.errors import OutputError
 from clear_rt.frames.atomic import Partial, muxer_for
-from clear_rt.frames.failures import AV_ERRORS, reason
+from clear_rt.frames.failures import AV_ERRORS, reason, remedy
 
 _MPEG_RANGE, _FULL_RANGE = 1, 2
 _TIME_BASE = Fraction(1, 1_000_000)
@@ -43,7 +44,7 @@ RGB_TO_WATCH = PlainFormat(
 class PlainWriter:
     """Context manager; leaving it without an exception gives the file its name, otherwise nothing is left behind.
 
-    Matroska keeps times to the millisecond, MP4 to the microsecond.
+    Without a single `write` there is no file either. Matroska keeps times to the millisecond, MP4 to the microsecond.
 
     Raises:
         OutputError: the name has another ending than the format allows, or the file cannot be written.
@@ -54,12 +55,13 @@ class PlainWriter:
             endings = " or ".join(form.suffixes)
             raise OutputError(f"expected a name ending in {endings}, but got {target.name!r}; rename it")
         self._form = form
+        self._is_empty = True
         self._partial = Partial(target)
         try:
             self._container = av.open(self._partial.path, "w", format=muxer_for(target))
             stream = self._container.add_stream(form.encoder, rate, options=dict(form.options))
         except AV_ERRORS as error:
-            raise OutputError(f"{target} cannot be written: {reason(error)}; choose another place") from error
+            raise OutputError(f"{target} cannot be written: {reason(error)}; {remedy(error)}") from error
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width_px, height_px, form.pixel_format
         stream.codec_context.time_base = _TIME_BASE
@@ -74,24 +76,31 @@ class PlainWriter:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), self._form.samples)
         picture.pts, picture.time_base = time_us, _TIME_BASE
         self._encode(picture)
+        self._is_empty = False
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
         try:
             self._container.mux(self._stream.encode(picture))
         except AV_ERRORS as error:
-            raise OutputError(f"{self._partial.target} cannot be written: {reason(error)}; free some space") from error
+            raise OutputError(f"{self._partial.target} cannot be written: {reason(error)}; {remedy(error)}") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self._encode(None)
-            self._container.close()
-            if kind is None:
-                self._partial.commit()
-        except AV_ERRORS as failure:
-            if kind is None:
-                raise OutputError(f"{self._partial.target} could not be completed: {reason(failure)}") from failure
+            if kind is None and not self._is_empty:
+                self._complete()
         finally:
+            with suppress(*AV_ERRORS):
+                self._container.close()
             self._partial.discard()
+
+    def _complete(self) -> None:
+        self._encode(None)
+        try:
+            self._container.close()
+        except AV_ERRORS as error:
+            raise OutputError(
+                f"{self._partial.target} could not be completed: {reason(error)}; {remedy(error)}"
+            ) from error
+        self._partial.commit()

@@ -25,6 +25,9 @@ _MOST_PACKETS_TO_TRY = 2_000
 _FALLBACK_RATE = Fraction(25)
 # Containers whose header states a duration; elsewhere (TS, PS, raw streams) FFmpeg guesses it from what is there.
 _STATE_DURATION = {"mov", "matroska", "avi", "asf", "flv", "mxf", "nut"}
+# Their duration counts from time zero, whatever the first frame's time. Of Matroska that holds as FFmpeg writes it;
+# others subtract the start, and then nothing but a small loss goes unnoticed.
+_DURATION_FROM_ZERO = {"matroska", "nut", "asf"}
 _MKV_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -108,23 +111,30 @@ def _stream_info(stream: Stream) -> StreamInfo:
 
 
 def _declared_end_us(container: InputContainer, stream: VideoStream) -> int | None:
-    if not _STATE_DURATION & set(container.format.name.split(",")):
+    if not _is_one_of(container, _STATE_DURATION):
         return None
+    from_zero = _is_one_of(container, _DURATION_FROM_ZERO)
     if stream.duration and stream.time_base:
-        return round(((stream.start_time or 0) + stream.duration) * stream.time_base * _US)
+        start = 0 if from_zero else stream.start_time or 0
+        return round((start + stream.duration) * stream.time_base * _US)
     if match := _MKV_DURATION.match(stream.metadata.get("DURATION", "")):
         return round((int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * _US)
     if container.duration:
-        return (container.start_time or 0) + container.duration
+        return (0 if from_zero else container.start_time or 0) + container.duration
     return None
 
 
 def _duration_us(container: InputContainer, stream: VideoStream, end_us: int | None) -> int | None:
+    if end_us and _is_one_of(container, _DURATION_FROM_ZERO):
+        return max(0, end_us - round((stream.start_time or 0) * (stream.time_base or 0) * _US)) or None
     if stream.duration and stream.time_base:
         return round(stream.duration * stream.time_base * _US)
-    if end_us and "matroska" in container.format.name:
-        return end_us - round((stream.start_time or 0) * (stream.time_base or 0) * _US)
     return container.duration or None
+
+
+def _is_one_of(container: InputContainer, names: set[str]) -> bool:
+    """Whether one of `names` is among the names of the container's format, for example "mov,mp4,m4a"."""
+    return not names.isdisjoint(container.format.name.split(","))
 
 
 def _side_data(picture: av.VideoFrame, name: str) -> bytes | None:

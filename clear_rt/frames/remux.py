@@ -64,14 +64,6 @@ class Remux:
         """Earliest time in the source in seconds, 0 where it is not stated."""
         return (self._container.start_time or 0) / 1_000_000
 
-    def lacks_times(self) -> bool:
-        """True for AVI: its video packets have an order in the file, but no presentation times."""
-        return self._container.format.name == "avi"
-
-    def takes(self, index: int) -> bool:
-        """Whether the output's container can hold the source's stream `index` as it is."""
-        return _refusal(self._container.streams[index], self._muxer) is None
-
     def source_video(self, index: int) -> Stream:
         """The source's stream `index`, for its tags and disposition."""
         return self._container.streams[index]

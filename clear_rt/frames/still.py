@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clear_rt.errors import OutputError
 from clear_rt.frames.atomic import Partial
-from clear_rt.frames.failures import AV_ERRORS, reason
+from clear_rt.frames.failures import AV_ERRORS, reason, remedy
 
 
 def write_png(target: Path, rgb: NDArray[np.uint8]) -> None:
@@ -28,6 +28,6 @@ def write_png(target: Path, rgb: NDArray[np.uint8]) -> None:
         partial.path.write_bytes(b"".join(bytes(packet) for packet in packets))
         partial.commit()
     except AV_ERRORS as error:
-        raise OutputError(f"{target} cannot be written: {reason(error)}; choose another place") from error
+        raise OutputError(f"{target} cannot be written: {reason(error)}; {remedy(error)}") from error
     finally:
         partial.discard()

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from clear_rt.config import WriteConfig
 from clear_rt.errors import OutputError
-from clear_rt.frames.encoders import choose_encoder, configure
+from clear_rt.frames.encoders import configure
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.frame import Frame
 from clear_rt.frames.info import VideoInfo
@@ -21,15 +21,14 @@ from clear_rt.frames.layout import pixel_layout
 from clear_rt.frames.output import Output
 from clear_rt.frames.remux import lost_pixel_shape, video_tags
 from clear_rt.frames.views import component_views
-
-_KEEPS_ROTATION = {"mp4", "mov", "3gp", "matroska", "webm"}
+from clear_rt.frames.writable import KEEPS_ORIENTATION, settle
 
 
 class Writer:
     """Context manager. Leaving it normally completes `target`; leaving it by any exception leaves no trace of it.
 
-    Raises OutputError (folder, permission, space, container, target is the source) and InputError (other streams of the
-    source are damaged). `dropped_streams` holds a sentence for each stream the container could not take.
+    Raises OutputError (what `check_writable` refuses, space, failures while writing) and InputError (other streams of
+    the source are damaged). `dropped_streams` holds a sentence for each stream the container could not take.
     """
 
     def __init__(self, source: VideoInfo, target: Path | str, config: WriteConfig) -> None:
@@ -42,7 +41,8 @@ class Writer:
         self.frames_written = 0
 
     def __enter__(self) -> Self:
-        self._output = Output(self._info.path, self._target)
+        self._encoder = settle(self._info, self._target, self._config)
+        self._output = Output(self._info, self._target)
         try:
             self._start(self._output)
         except BaseException:
@@ -98,12 +98,6 @@ class Writer:
 
     def _start(self, output: Output) -> None:
         info = self._info
-        if info.orientation.rotation_degrees and output.muxer not in _KEEPS_ROTATION:
-            raise OutputError(
-                f"the picture is shown turned by {info.rotation_degrees} degrees, which a {output.muxer} file cannot "
-                "say; give the output the extension .mp4, .mov or .mkv"
-            )
-        self._encoder = choose_encoder(info, self._config, output.muxer)
         self._layout = pixel_layout(self._encoder.pixel_format)
         # AVI counts frames of equal length instead of stamping them; a finer base would pad it with empty ones.
         self._time_base = 1 / info.rate if output.muxer == "avi" else info.time_base
@@ -123,7 +117,7 @@ class Writer:
         source = output.remux.source_video(self._info.stream_index)
         stream.metadata.update(video_tags(source))
         stream.disposition = source.disposition
-        if self._info.display_matrix and output.muxer in _KEEPS_ROTATION:
+        if self._info.display_matrix and output.muxer in KEEPS_ORIENTATION:
             stream.set_display_matrix(self._info.display_matrix)
         self._stream = stream
 

@@ -105,20 +105,21 @@ class _VideoSums:
 
     def __init__(self, finder: TextFinder | None) -> None:
         self._psnr = PsnrSum()
-        self._ssims: list[float] = []
+        self._sampled, self._ssim = 0, 0.0
         self._text = TextShare(finder) if finder is not None else None
 
     def add(self, rgb: UInt8, clean: UInt8, mask: Bool | None, sampled: bool) -> None:
         self._psnr.add(rgb, clean, mask)
         if sampled:
-            self._ssims.append(ssim(rgb, clean))
+            self._sampled += 1
+            self._ssim += ssim(rgb, clean)
             if self._text is not None:
                 self._text.add(rgb)
 
     def score(self) -> Score:
         return Score(
             psnr=self._psnr.result(),
-            ssim=sum(self._ssims) / len(self._ssims) if self._ssims else None,
+            ssim=self._ssim / self._sampled if self._sampled else None,
             frames_with_text=self._text.result() if self._text is not None else None,
         )
 

@@ -50,7 +50,7 @@ class PsnrSum:
 
     def __init__(self) -> None:
         self._frame, self._inside, self._outside = _Error(), _Error(), _Error()
-        self._frames_db: list[float] = []
+        self._frames, self._frames_db = 0, 0.0
 
     def add(self, picture: UInt8, reference: UInt8, mask: Bool | None) -> None:
         """One frame: two uint8 [H, W, 3] in 0..255 and the bool [H, W] that says what is inside, where it is known."""
@@ -64,7 +64,8 @@ class PsnrSum:
             self._outside += _Error(frame.squares - inside.squares, frame.samples - inside.samples)
         frame_db = frame.decibels()
         if frame_db is not None:
-            self._frames_db.append(min(frame_db, IDENTICAL_FRAME_DB))
+            self._frames += 1
+            self._frames_db += min(frame_db, IDENTICAL_FRAME_DB)
 
     def result(self) -> Psnr:
         """The figures of all frames added so far."""
@@ -72,5 +73,5 @@ class PsnrSum:
             frame_db=self._frame.decibels(),
             inside_db=self._inside.decibels(),
             outside_db=self._outside.decibels(),
-            mean_of_frames_db=sum(self._frames_db) / len(self._frames_db) if self._frames_db else None,
+            mean_of_frames_db=self._frames_db / self._frames if self._frames else None,
         )

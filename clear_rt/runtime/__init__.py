@@ -1,1 +1,1 @@
-"""Engines behind one protocol; the conductor does not know which one it drives (design law 2)."""
+"""Engines behind one protocol; the conductor does not know which one it drives."""

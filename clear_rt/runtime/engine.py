@@ -24,20 +24,28 @@ class Engine(Protocol):
         ...
 
 
+def _way_out(bundle: Bundle) -> str:
+    return "use --engine onnx" if "onnx" in bundle.engines else "give a bundle that was built for onnx"
+
+
 def open_engine(name: EngineName, bundle: Bundle) -> Engine:
     """The engine asked for; `auto` takes what the bundle holds and this machine runs.
 
     Raises:
-        EngineError: the bundle holds nothing for that engine, or its library is missing.
+        EngineError: the bundle holds nothing for that engine, this version cannot run it, or the graph is none of ours.
     """
+    held = ", ".join(bundle.engines)
     if name in _WHAT and name not in bundle.engines:
         raise EngineError(
-            f"--engine {name}: bundle {bundle.name} holds {', '.join(bundle.engines)} only, not {_WHAT[name]}; "
-            "use --engine onnx, or give a bundle that was built for it"
+            f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[name]}; {_way_out(bundle)}"
         )
-    if "onnx" not in bundle.engines or name in _WHAT:
+    if name in _WHAT:
         raise EngineError(
-            f"bundle {bundle.name} was built for {', '.join(bundle.engines)}, which this version cannot run"
+            f"--engine {name}: bundle {bundle.name} holds {held}, but this version runs onnx only; {_way_out(bundle)}"
+        )
+    if "onnx" not in bundle.engines:
+        raise EngineError(
+            f"--engine {name}: this version runs onnx only, and bundle {bundle.name} holds {held}; {_way_out(bundle)}"
         )
     from clear_rt.runtime.onnx import OnnxEngine
 

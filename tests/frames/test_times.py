@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clear_rt.errors import InputError
 from clear_rt.frames import copy, probe, read
 from clear_rt.frames.clock import Clock
 from clear_rt.frames.orientation import Orientation
@@ -107,3 +108,33 @@ def test_matrix_to_orientation(transpose, flip_x, flip_y):
     picture = np.arange(12).reshape(3, 4)
     turned = np.rot90(picture, -found.rotation_degrees // 90)
     assert np.array_equal(found.upright(picture), turned[:, ::-1] if found.mirrored else turned)
+
+
+@pytest.mark.parametrize("container", ["nut", "wmv", "mkv", "mp4", "mov", "flv", "ts"])
+@pytest.mark.parametrize("start_frame", [0, 75])
+def test_late_start_is_not_cut_short(clip, container, start_frame):
+    codec = "mpeg4" if container == "wmv" else "libx264"
+    stamps = [start_frame + index for index in range(50)]
+    source = clip(f"in.{container}", frames=50, codec=codec, stamps=stamps)
+    assert len(times_us(source)) == 50
+    info = probe(source)
+    assert abs(info.duration_us - 2_000_000) <= 160_000
+    if info.declared_end_us is not None:
+        assert abs(info.declared_end_us - 40_000 * (start_frame + 50)) <= 160_000
+
+
+def test_late_start_of_mkv_without_duration_tags(clip):
+    source = clip("in.mkv", frames=50, stamps=[75 + index for index in range(50)])
+    data = source.read_bytes()
+    assert data.count(b"DURATION") == 1
+    source.write_bytes(data.replace(b"DURATION", b"SOMETHIN"))
+    assert len(times_us(source)) == 50
+    assert probe(source).declared_end_us == 5_000_000
+
+
+def test_cut_mkv_with_a_late_start_is_still_noticed(clip):
+    source = clip("in.mkv", frames=50, codec="mpeg4", stamps=[75 + index for index in range(50)])
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"cut short: its header states 5\.00 s"):
+        list(read(source))
