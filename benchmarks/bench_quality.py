@@ -113,7 +113,16 @@ def measure(script: ScriptName, clip: Path, seed: int, look: StyleName, count: i
         bound=None,
         bound_name=f"clean clip: {100 * (found.clean_frames_with_text or 0.0):.0f} %, copied {untouched.video_copied}",
     )
-    return [inside, frame, text]
+    in_place = Row(
+        case=case,
+        metric="text in its place",
+        value=100 * (found.result.frames_with_text_on_mask or 0.0),
+        unit="%",
+        bound=None,
+        bound_name=f"clean clip: {100 * (found.clean_frames_with_text_on_mask or 0.0):.0f} %, "
+        f"untouched {100 * (found.source.frames_with_text_on_mask or 0.0):.0f} %",
+    )
+    return [inside, frame, text, in_place]
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ class Bundle:
 
 
 class _Entry:
-    """One JSON object of a manifest; its fields are taken by name, type and range, or BundleError says what is wrong."""
+    """One JSON object of a manifest. A field of another type or range than asked for raises BundleError."""
 
     def __init__(self, fields: object, where: str) -> None:
         self._where = where

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -146,20 +149,147 @@ def test_a_full_disk(tmp_path, folder, subtitled):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_ctrl_c(folder, subtitled):
-    """A real SIGINT, sent as soon as the partial output exists."""
+SIGNALS = pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")], ids=["sigint", "sigterm"]
+)
+
+
+@SIGNALS
+def test_a_signal_while_writing(folder, subtitled, number, word):
+    """A real signal, sent as soon as the partial output exists."""
     code = (
-        "import os, signal, sys, threading\n"
+        "import os, sys, threading\n"
         "def watch():\n"
         "    while not os.listdir(sys.argv[1]): pass\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), int(sys.argv[2]))\n"
         "threading.Thread(target=watch, daemon=True).start()\n"
         "from clear_rt.cli import main\n"
-        "sys.exit(main(sys.argv[2:]))\n"
+        "sys.exit(main(sys.argv[3:]))\n"
     )
-    done = _child(code, folder, "remove", subtitled, "-o", folder / "out.mp4")
-    assert done.returncode == ExitStatus.INTERRUPTED, done.stderr
-    assert done.stderr.strip() == "clear-rt: interrupted; nothing was written"
+    done = _child(code, folder, int(number), "remove", subtitled, "-o", folder / "out.mp4")
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr.strip() == f"clear-rt: {word}; an output appears complete or not at all"
+    assert done.stdout == ""
+
+
+@SIGNALS
+@pytest.mark.parametrize("module", ["typer", "numpy.linalg", "av", "onnxruntime"])
+def test_a_signal_while_importing(folder, subtitled, module, number, word):
+    """Sent by the interpreter itself when it is about to import a module, one of those that take long."""
+    code = (
+        "import os, sys\n"
+        "def watch(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == sys.argv[1] and not sent:\n"
+        "        sent.append(True)\n"
+        "        os.kill(os.getpid(), int(sys.argv[2]))\n"
+        "from clear_rt.cli import main\n"
+        "sent = []\n"
+        "sys.addaudithook(watch)\n"
+        "sys.exit(main(sys.argv[3:]))\n"
+    )
+    done = _child(code, module, int(number), "remove", subtitled, "-o", folder / "out.mp4")
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr.strip() == f"clear-rt: {word}; an output appears complete or not at all"
+
+
+@SIGNALS
+def test_a_second_signal_does_not_stop_the_cleaning_up(number, word):
+    """GNU timeout signals the process, then its group."""
+    code = (
+        "import os, sys, clear_rt.cli as cli\n"
+        "def run(arguments):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "        print('not reached')\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "        print('clean')\n"
+        "cli._run = run\n"
+        "sys.exit(cli.main(['remove']))\n"
+    )
+    done = _child(code, int(number))
+    assert (done.returncode, done.stdout) == (128 + number, "clean\n"), done.stderr
+    assert done.stderr.startswith(f"clear-rt: {word};")
+
+
+def test_signal_handlers_are_put_back_and_others_left_alone(capfd, monkeypatch):
+    seen = {}
+
+    def run(arguments):
+        seen.update({number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)})
+        return 0
+
+    monkeypatch.setattr("clear_rt.cli._run", run)
+    before = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_DFL)]
+    try:
+        assert main(["info"]) == 0
+        assert seen[signal.SIGINT] == signal.SIG_IGN
+        assert callable(seen[signal.SIGTERM])
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        thread = threading.Thread(target=main, args=(["info"],))
+        thread.start()
+        thread.join()
+        assert seen[signal.SIGTERM] == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def test_importing_the_command_line_loads_no_library():
+    code = "import sys, clear_rt.cli; print({'typer', 'rich', 'numpy', 'av', 'onnxruntime'} & set(sys.modules))"
+    assert _child(code).stdout == "set()\n"
+
+
+def _printing_into(stdout, unbuffered, *arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "clear_rt", *map(str, arguments)]
+    environment |= {"PYTHONUNBUFFERED": "1"} if unbuffered else {}
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=300, env=environment
+    )
+
+
+@pytest.fixture(params=["full", "closed pipe"])
+def no_stdout(request):
+    """Standard output that takes nothing."""
+    if request.param == "full":
+        with open("/dev/full", "w") as file:
+            yield file
+        return
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize("arguments", [["info", "--json"], ["info"], ["--help"], ["--version"], ["remove", "--help"]])
+def test_a_report_that_cannot_be_printed(no_stdout, arguments, unbuffered):
+    done = _printing_into(no_stdout, unbuffered, *arguments)
+    assert done.returncode == ExitStatus.OUTPUT, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "could not be printed" in done.stderr
+
+
+def test_a_result_is_complete_though_its_report_cannot_be_printed(no_stdout, capfd, tmp_path, subtitled):
+    target = tmp_path / "out.mp4"
+    done = _printing_into(no_stdout, False, "remove", subtitled, "-o", target, "--json")
+    assert done.returncode == ExitStatus.OUTPUT, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"{target} is complete, but the report on it could not be printed" in done.stderr
+    assert main(["info", str(target), "--json"]) == 0
+
+
+def test_the_status_tells_where_standard_error_cannot(tmp_path):
+    command = [sys.executable, "-m", "clear_rt", "info", str(tmp_path / "absent.mp4")]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, stderr=full, check=False).returncode == ExitStatus.INPUT
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(capfd, clean, tmp_path):
+    target = tmp_path / os.fsdecode(b"\xff.mp4")
+    assert main(["remove", str(clean), "-o", str(target), "--region", "0,0,16,16"]) == 0
+    assert "\\udcff.mp4" in capfd.readouterr().out
 
 
 def test_remove_reports_json_and_writes_what_was_asked(capfd, tmp_path, subtitled):
@@ -207,3 +337,21 @@ def test_version_info_and_help(capfd):
     for command in ("remove", "burn", "eval", "info"):
         assert main([command, "--help"]) == 0
         assert "--help" in capfd.readouterr().out
+
+
+def test_without_text_there_is_nothing_to_compare(capfd, tmp_path, clean):
+    names = [tmp_path / name for name in ("out.mp4", "page.png", "beside.mp4")]
+    options = ["-o", names[0], "--preview", names[1], "--compare", names[2]]
+    assert main(["remove", str(clean), *map(str, options)]) == 0
+    out, err = capfd.readouterr()
+    assert "every stream copied" in out
+    assert "no text was found" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("option", ["--preview", "--compare"])
+def test_a_file_asked_for_twice_is_refused(capfd, tmp_path, folder, subtitled, option):
+    suffix = ".png" if option == "--preview" else ".mp4"
+    target = folder / f"out{suffix}"
+    again = folder / ".." / folder.name / target.name
+    _refused(capfd, ["remove", subtitled, "-o", target, option, again], ExitStatus.OUTPUT)

@@ -1,4 +1,4 @@
-"""Stage I losses: L_ortho + 0.5 L_adv + L_region + 0.1 L_recon (paper; terms as in reference.md 8.1).
+"""Stage I losses of CLEAR (arXiv 2603.21901): L_ortho + 0.5 L_adv + L_region + 0.1 L_recon.
 
 The only supervision is the difference between a subtitled picture and its clean twin.
 """

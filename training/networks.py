@@ -1,4 +1,4 @@
-"""Stage I around the prior: content encoder, decoder and discriminator, dropped after training (reference.md 8.1)."""
+"""Stage I around the prior: content encoder, decoder and discriminator, dropped after training."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -32,8 +32,8 @@ Clip = list[UInt8]
 CROP_HEIGHT_PX, CROP_WIDTH_PX = 160, 320
 SHORT_SIDE_PX = 360
 CLIP_FRAMES = 3
-# materials.md: these stretches of bbb overlap the held-out bigbuckbunny clip or carry lettering.
-BBB_LEFT_OUT = ((850, 1350), (5100, 5300))
+# Frames, both ends included: these of bbb.mp4 overlap the held-out bigbuckbunny.mp4 or carry lettering.
+LEFT_OUT = {"bbb.mp4": ((850, 1350), (5100, 5300))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,25 @@ class Stretch:
 
 
 def stretches() -> list[Stretch]:
-    """All backgrounds in a fixed order."""
-    clips = fetch_clips(TRAINING)
+    """All backgrounds in a fixed order. Raises InputError where they cannot be fetched."""
+    return plan(fetch_clips(TRAINING), fetch_stills())
+
+
+def plan(clips: Mapping[str, Path], stills: Sequence[Path]) -> list[Stretch]:
+    """The stretches of clips, given by name, and of stills; their order numbers the shards."""
     found = [Stretch(clips["vtest.avi"], s, s + 200, 40, 12) for s in range(0, 780, 200)]
     found += [Stretch(clips["box.mp4"], 0, 450, 20, 8), Stretch(clips["cup.mp4"], 0, 210, 20, 8)]
     for start in range(0, 14_300, 650):
         found.append(Stretch(clips["bbb.mp4"], start, start + 650, 24, 8))
-    return found + [Stretch(path, 0, 0, 1, 50) for path in fetch_stills()]
+    return found + [Stretch(path, 0, 0, 1, 50) for path in stills]
 
 
-def _footage(stretch: Stretch) -> Iterator[Clip]:
+def left_out(name: str, index: int) -> bool:
+    """Whether a run of pictures with frame `index` of the clip `name` in it could reach into a part left out."""
+    return any(first <= index + CLIP_FRAMES and index <= last for first, last in LEFT_OUT.get(name, ()))
+
+
+def footage(stretch: Stretch) -> Iterator[Clip]:
     """Runs of CLIP_FRAMES consecutive pictures, RGB, at most 720 rows."""
     with av.open(str(stretch.path)) as container:
         stream = container.streams.video[0]
@@ -68,8 +77,8 @@ def _footage(stretch: Stretch) -> Iterator[Clip]:
             index = round((frame.pts - stream.start_time) * step)
             if index >= stretch.stop:
                 return
-            left_out = stretch.path.name == "bbb.mp4" and any(a <= index + 3 and index <= b for a, b in BBB_LEFT_OUT)
-            if index < stretch.start or left_out or (index % stretch.every >= CLIP_FRAMES):
+            unwanted = index < stretch.start or left_out(stretch.path.name, index)
+            if unwanted or index % stretch.every >= CLIP_FRAMES:
                 continue
             clip = [] if index % stretch.every == 0 else clip
             clip.append(frame.to_ndarray(format="rgb24"))
@@ -245,7 +254,7 @@ def _shard(job: tuple[int, Stretch, Path, int]) -> int:
         clips: Iterator[Clip] = (_moving_still(still, rng) for _ in range(stretch.pairs_per_clip))
         repeats = 1
     else:
-        clips, repeats = _footage(stretch), stretch.pairs_per_clip
+        clips, repeats = footage(stretch), stretch.pairs_per_clip
     crops = [crop for clip in clips for _ in range(repeats) for crop in make_pair(clip, rng)]
     partial = path.with_suffix(".partial.npy")
     np.save(partial, np.stack([np.concatenate([s, c, m[..., None]], axis=2) for s, c, m in crops]))

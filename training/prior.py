@@ -3,8 +3,9 @@
     python -m training.prior --run runs/prior --seed 0
 
 Stages, each of 20 minutes or less on two cores: pairs, then three of training; then the export into the bundle. The
-command can be stopped at any moment and run again: shards and checkpoints (every 400 steps) are picked up. What the
-data are drawn from, and what they must never be, stands in `training/materials.py`.
+command can be stopped at any moment and run again with the same options: shards and checkpoints (every 400 steps and at
+the end of a stage) are picked up. What the data are drawn from, and what they must never be, stands in
+`training/materials.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clear_rt.errors import ClearError, ConfigError
 from clear_rt.export.prior import load_prior, write_bundle
 from clear_rt.threads import ahead
 from training.losses import stage_one
@@ -43,6 +45,10 @@ class TrainConfig:
     average_decay: float = 0.998
     checkpoint_every: int = 400
     device: str = "cpu"
+
+
+# What may differ between the runs that share a checkpoint: none of these changes what is learned.
+_FREE = ("stages", "checkpoint_every", "device")
 
 
 class Crops:
@@ -99,8 +105,22 @@ def _learning_rate(step: int, config: TrainConfig) -> float:
     return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def check_same(path: Path, before: Mapping[str, Any], config: TrainConfig) -> None:
+    """Raise ConfigError where a checkpoint's config says of something that is learned from other than `config`."""
+    differing = {
+        name: value for name, value in asdict(config).items() if name not in _FREE and before.get(name, value) != value
+    }
+    if differing:
+        found, expected = (", ".join(f"{n} {values[n]}" for n in differing) for values in (differing, before))
+        raise ConfigError(f"{path} was trained with {expected}, now asked for {found}; give the same, or another --run")
+
+
 class Trainer:
-    """Model, its running average, optimiser, and the file they are resumed from."""
+    """Model, its running average, optimiser, and the file they are resumed from.
+
+    Raises:
+        ConfigError: the checkpoint of `run` was made with another config.
+    """
 
     def __init__(self, run: Path, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
@@ -112,16 +132,28 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.peak_lr, weight_decay=config.weight_decay)
         self.step = 0
         if self.path.exists():
-            state = torch.load(self.path, map_location=config.device, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step = state["step"]
+            self._resume()
+
+    def _resume(self) -> None:
+        state = torch.load(self.path, map_location=self.config.device, weights_only=True)
+        # Checkpoints of earlier versions do not say what they were trained with.
+        check_same(self.path, state.get("config", {}), self.config)
+        if state["step"] > self.config.steps:
+            raise ConfigError(
+                f"{self.path} is at step {state['step']}, expected {self.config.steps} at most; "
+                "give --steps as before, or another --run"
+            )
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
 
     def save(self) -> None:
+        """Write or replace the checkpoint, whole or not at all."""
         partial = self.path.with_suffix(".partial")
         parts = {"model": self.model, "average": self.average, "optimiser": self.optimiser}
-        torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": self.step}, partial)
+        rest = {"step": self.step, "config": asdict(self.config)}
+        torch.save({name: part.state_dict() for name, part in parts.items()} | rest, partial)
         partial.rename(self.path)
 
     def advance(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
@@ -154,7 +186,7 @@ def batches(crops: Crops, config: TrainConfig, steps: range) -> Iterator[tuple[T
 
 
 def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
-    """Train up to `last_step`, logging every 100 steps, validating and saving at every checkpoint."""
+    """Train up to `last_step`, logging every 100 steps; validate and save at every checkpoint and at the end."""
     begun, sums = time.monotonic(), dict[str, float]()
     for batch in ahead(batches(crops, trainer.config, range(trainer.step, last_step)), depth=3):
         for name, value in trainer.advance(batch).items():
@@ -163,13 +195,15 @@ def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
             seconds = round(time.monotonic() - begun, 1)
             trainer.record({"step": trainer.step, "seconds": seconds} | {k: round(v, 4) for k, v in sums.items()})
             sums.clear()
-        if trainer.step % trainer.config.checkpoint_every == 0:
+        if trainer.step % trainer.config.checkpoint_every == 0 or trainer.step == last_step:
             trainer.save()
-            average = trainer.average.module
-            trainer.record(
-                {"step": trainer.step}
-                | {k: round(v, 4) for k, v in validate(average, crops, trainer.config.device).items()}
-            )
+            trainer.record({"step": trainer.step} | measured(trainer, crops))
+
+
+def measured(trainer: Trainer, crops: Crops) -> dict[str, float]:
+    """`validate` of the running average, which is what the export takes from the checkpoint; four digits."""
+    found = validate(trainer.average.module, crops, trainer.config.device)
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -> dict[str, Any]:
@@ -186,7 +220,19 @@ def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -
     }
 
 
-def main() -> None:
+def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
+    """Train the first `stages` stages on the run's shards; after the last one, export what the checkpoint holds."""
+    run, config = trainer.path.parent, trainer.config
+    crops = Crops(run / "pairs")
+    trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
+    for stage in range(1, stages + 1):
+        train_stage(trainer, crops, config.steps * stage // config.stages)
+    if trainer.step == config.steps:
+        notes = training_notes(config, crops, measured(trainer, crops))
+        write_bundle(load_prior(trainer.path), bundle or run / "clear-tiny", notes)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, default=Path("runs/prior"))
     parser.add_argument("--seed", type=int, default=TrainConfig().seed)
@@ -197,18 +243,19 @@ def main() -> None:
         "--stages", type=int, default=TrainConfig().stages, help="run this many of the training stages, then stop"
     )
     parser.add_argument("--bundle", type=Path, help="where the bundle goes; RUN/clear-tiny if left out")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
     config = TrainConfig(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, device=arguments.device)
-    synthesise(arguments.run / "pairs", config.seed)
-    crops = Crops(arguments.run / "pairs")
-    trainer = Trainer(arguments.run, config)
-    trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
-    for stage in range(1, arguments.stages + 1):
-        train_stage(trainer, crops, config.steps * stage // config.stages)
-    if trainer.step == config.steps:
-        found = validate(trainer.average.module, crops, config.device)
-        notes = training_notes(config, crops, {name: round(value, 4) for name, value in found.items()})
-        write_bundle(load_prior(trainer.path), arguments.bundle or arguments.run / "clear-tiny", notes)
+    try:
+        # Before the pairs are drawn: those of another seed must not get among what is there.
+        trainer = Trainer(arguments.run, config)
+        synthesise(arguments.run / "pairs", config.seed)
+        train(trainer, arguments.stages, arguments.bundle)
+    except ClearError as error:
+        raise SystemExit(f"training: {error}") from None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from clear_rt.burn.config import BurnConfig
 from clear_rt.burn.video import burn
 from clear_rt.config import WriteConfig
 from clear_rt.errors import ConfigError, InputError
-from clear_rt.metrics.evaluate import evaluate
+from clear_rt.metrics.evaluate import _VideoSums, evaluate
 from clear_rt.metrics.masks import mask_from_difference
+from clear_rt.metrics.ssim import ssim
 
 
 def noise(seed, shape=(5, 32, 48, 3)):
@@ -111,3 +113,16 @@ def test_burn_and_evaluate_agree(write_frames, tmp_path):
         0.0,
         0.0,
     )
+
+
+def test_the_sums_do_not_grow_with_the_video():
+    sums = _VideoSums(None)
+    pictures = noise(5, (8, 16, 16, 3))
+    bytes_held = []
+    for _ in range(2):
+        for _ in range(25):
+            for picture in pictures:
+                sums.add(picture, pictures[0], None, True)
+        bytes_held.append(len(pickle.dumps(sums)))
+    assert bytes_held[1] <= bytes_held[0] + 32
+    assert sums.score().ssim == pytest.approx(np.mean([ssim(p, pictures[0]) for p in pictures]), rel=1e-12)

@@ -1,6 +1,7 @@
 """PSNR against the plain formula in float64."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -63,3 +64,14 @@ def test_without_mask_or_frames_there_is_no_figure():
     assert (unmasked.inside_db, unmasked.outside_db) == (None, None)
     empty = PsnrSum().result()
     assert (empty.frame_db, empty.inside_db, empty.outside_db, empty.mean_of_frames_db) == (None,) * 4
+
+
+def test_the_sums_do_not_grow_with_the_video():
+    total = PsnrSum()
+    picture = np.zeros((2, 2, 3), np.uint8)
+    bytes_held = []
+    for _ in range(2):
+        for _ in range(500):
+            total.add(picture + 3, picture, None)
+        bytes_held.append(len(pickle.dumps(total)))
+    assert bytes_held[1] <= bytes_held[0] + 16

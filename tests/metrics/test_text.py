@@ -46,3 +46,26 @@ def test_finds_nothing_in_a_gradient_and_counts(finder):
     share.add(gradient())
     assert finder.boxes(gradient()).shape == (0, 4, 2)
     assert share.result() == 0.0
+
+
+class OneBox:
+    """A finder that always sees text in one rectangle."""
+
+    def __init__(self, left, top, right, bottom):
+        self.corners = np.array([[[left, top], [right, top], [right, bottom], [left, bottom]]], np.float32)
+
+    def boxes(self, rgb):
+        return self.corners
+
+
+@pytest.mark.parametrize(
+    ("box", "on_mask"),
+    [((10, 10, 50, 20), 1.0), ((0, 0, 200, 100), 0.0), ((60, 40, 90, 60), 0.0), ((-5, 12, 300, 14), 0.0)],
+)
+def test_text_counts_as_on_the_mask_where_enough_of_its_box_is_mask(box, on_mask):
+    mask = np.zeros((100, 200), bool)
+    mask[12:18, 12:48:4] = True
+    share = TextShare(OneBox(*box))
+    share.add(np.zeros((100, 200, 3), np.uint8), mask)
+    assert share.result() == 1.0
+    assert share.on_mask() == on_mask

@@ -1,0 +1,58 @@
+"""What the commands say to people: a sentence or a table, as text."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from clear_rt.report import Report
+
+
+def summary(report: Report) -> str:
+    """One sentence on a run."""
+    speed = f"{report.seconds:.1f} s, {report.fps:.1f} fps"
+    if report.video_copied:
+        return f"{report.target}: no text found in {report.frames} frames, every stream copied as it is; {speed}"
+    return (
+        f"{report.target}: text removed from {report.frames_changed} of {report.frames} frames, "
+        f"{len(report.runs)} region run{'s' * (len(report.runs) != 1)}, fill {report.fill}, {report.encoder}; {speed}"
+    )
+
+
+def scores(found: dict[str, Any]) -> str:
+    """The table of an evaluation, from its `as_dict`."""
+    table = Table("", "PSNR dB", "inside", "outside", "SSIM", "text found", "in its place", box=None)
+    for name in ("source", "result"):
+        score = found[name]
+        if score is not None:
+            decibels = (_figure(score["psnr"][key], 2) for key in ("frame_db", "inside_db", "outside_db"))
+            shares = (_figure(score[key], 3) for key in ("frames_with_text", "frames_with_text_on_mask"))
+            table.add_row(name, *decibels, _figure(score["ssim"], 4), *shares)
+    shares = (_figure(found[key], 3) for key in ("clean_frames_with_text", "clean_frames_with_text_on_mask"))
+    table.add_row("clean", "", "", "", "", *shares)
+    changed = _figure(found["pixels_changed_outside"], 0)
+    return f"{_drawn(table)}\n{found['frames']} frames; mask: {found['mask']}; pixels changed outside it: {changed}"
+
+
+def facts(found: dict[str, dict[str, Any]]) -> str:
+    """A small table under every heading."""
+    tables = []
+    for heading, rows in found.items():
+        table = Table("name", "value", title=heading, title_justify="left", show_header=False, box=None)
+        for name, value in rows.items():
+            table.add_row(name, str(value))
+        tables.append(_drawn(table))
+    return "\n".join(tables)
+
+
+def _figure(value: float | str | None, digits: int) -> str:
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.{digits}f}"
+
+
+def _drawn(table: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=Console().width).print(table)
+    return text.getvalue().removesuffix("\n")

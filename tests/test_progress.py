@@ -1,0 +1,74 @@
+"""The bar as a terminal sees it, drawn into a string; nothing anywhere else."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from clear_rt.progress import bar
+
+
+class Terminal:
+    """A terminal of 120 columns that remembers, and a clock that moves only when told to."""
+
+    def __init__(self):
+        self._text = io.StringIO()
+        self.console = Console(file=self._text, force_terminal=True, width=120, color_system=None)
+        self.now_s = 100.0
+
+    def clock_s(self):
+        return self.now_s
+
+    def lines(self):
+        """What stands there at the end, without escape sequences."""
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._text.getvalue())
+        # The last drawing is what remains: as many lines as there are phases.
+        return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+@pytest.fixture
+def terminal():
+    return Terminal()
+
+
+def test_phases_counts_and_rate(terminal):
+    with bar(console=terminal.console, clock_s=terminal.clock_s) as tell:
+        for done in range(11):
+            tell("looking for text", done, 40)
+            terminal.now_s += 0.1
+        tell("removing", 3, 40)
+    first, second = terminal.lines()[-2:]
+    assert first.startswith("looking for text")
+    assert "10/40 frames" in first
+    assert "10.0 fps" in first
+    assert second.startswith("removing")
+    assert "3/40 frames" in second
+    assert "- fps" in second
+
+
+def test_remaining_time(terminal):
+    with bar(console=terminal.console, clock_s=terminal.clock_s) as tell:
+        for done in range(0, 101, 10):
+            tell("removing", done, 1300)
+            terminal.now_s += 1.0
+    assert terminal.lines()[-1].endswith("0:02:00")
+
+
+def test_an_unknown_number_of_frames(terminal):
+    with bar(console=terminal.console, clock_s=terminal.clock_s) as tell:
+        tell("burning", 7, None)
+    assert "7/? frames" in terminal.lines()[-1]
+
+
+def test_silent_where_told_and_where_there_is_no_terminal(terminal, capfd):
+    with bar(quiet=True, console=terminal.console) as tell:
+        tell("removing", 1, 2)
+    file = io.StringIO()
+    with bar(console=Console(file=file, force_terminal=False)) as tell:
+        tell("removing", 1, 2)
+    with bar() as tell:
+        tell("removing", 1, 2)
+    assert (terminal.lines(), file.getvalue(), capfd.readouterr()) == ([], "", ("", ""))
