@@ -18,7 +18,10 @@ from typing import Any, Self
 from clear_rt.console import Told, hush, say, warn
 from clear_rt.errors import ClearError, ExitStatus
 
-_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_ENDS = {
+    signal.SIGINT: ("interrupted", ExitStatus.INTERRUPTED),
+    signal.SIGTERM: ("terminated", ExitStatus.TERMINATED),
+}
 # `timeout` and process managers signal the process and then its group: the second signal must not stop the cleaning up.
 _AGAIN_AFTER_S = 5.0
 
@@ -67,7 +70,7 @@ class _Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _WORDS:
+            for number in _ENDS:
                 if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                     self._before[number] = signal.signal(number, self._caught)
         return self
@@ -80,8 +83,9 @@ class _Signals:
 
 
 def _stopped(number: signal.Signals) -> int:
-    warn(f"{_WORDS[number]}; an output appears complete or not at all")
-    return 128 + number
+    word, status = _ENDS[number]
+    warn(f"{word}; an output appears complete or not at all")
+    return status
 
 
 def main(arguments: list[str] | None = None) -> int:

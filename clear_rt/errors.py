@@ -16,6 +16,7 @@ class ExitStatus(IntEnum):
     BUNDLE = 5
     ENGINE = 6
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class ClearError(Exception):
