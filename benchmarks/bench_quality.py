@@ -105,24 +105,18 @@ def measure(script: ScriptName, clip: Path, seed: int, look: StyleName, count: i
         bound=None,
         bound_name=f"untouched: {before.frame_db:.1f} frame, {before.inside_db:.1f} inside",
     )
-    text = Row(
-        case=case,
-        metric="frames with text",
-        value=100 * (found.result.frames_with_text or 0.0),
-        unit="%",
-        bound=None,
-        bound_name=f"clean clip: {100 * (found.clean_frames_with_text or 0.0):.0f} %, copied {untouched.video_copied}",
-    )
-    in_place = Row(
-        case=case,
-        metric="text in its place",
-        value=100 * (found.result.frames_with_text_on_mask or 0.0),
-        unit="%",
-        bound=None,
-        bound_name=f"clean clip: {100 * (found.clean_frames_with_text_on_mask or 0.0):.0f} %, "
-        f"untouched {100 * (found.source.frames_with_text_on_mask or 0.0):.0f} %",
-    )
+    copied = f"copied {untouched.video_copied}"
+    text = _share(case, "frames with text", found.result.frames_with_text, found.clean_frames_with_text, copied)
+    result, clean_one = found.result.frames_with_text_on_mask, found.clean_frames_with_text_on_mask
+    untouched_one = f"untouched {100 * (found.source.frames_with_text_on_mask or 0.0):.0f} %"
+    in_place = _share(case, "text in its place", result, clean_one, untouched_one)
     return [inside, frame, text, in_place]
+
+
+def _share(case: str, metric: str, result: float | None, clean: float | None, note: str) -> Row:
+    """A share of frames in percent, beside that of the clean clip."""
+    bound_name = f"clean clip: {100 * (clean or 0.0):.0f} %, {note}"
+    return Row(case=case, metric=metric, value=100 * (result or 0.0), unit="%", bound=None, bound_name=bound_name)
 
 
 def main() -> None:

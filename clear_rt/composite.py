@@ -1,6 +1,6 @@
 """Puts the fill of a box into a frame, in its own sample values: what the matte does not cover keeps every bit.
 
-Source: design section 4; the correction field of mode "membrane" is `membrane.shift`.
+The correction field of mode "membrane" is `membrane.shift`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def _require(condition: bool, sentence: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionConfig:
-    """Where and when text is looked for (design section 4).
+    """Where and when text is looked for.
 
     `enter_probability` starts a region, `stay_probability` keeps it alive; `min_scans` scans in a row must see text
     before a region exists (clips too short for that many scans need one), and see the same: of the pixels that either
@@ -86,7 +86,7 @@ class MatteConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompositeConfig:
-    """How generated samples meet the source (design section 4), and what generates them."""
+    """How generated samples meet the source, and what generates them."""
 
     mode: CompositeMode = "membrane"
     fill: FillMode = "membrane"

@@ -1,4 +1,4 @@
-"""The occlusion prior: subtitle probability per pixel, in pixel space, independent of the DiT (design section 6).
+"""The occlusion prior: subtitle probability per pixel, in pixel space, Stage I of CLEAR (arXiv 2603.21901).
 
 A small encoder-decoder on the picture's 2 x 2 blocks, 0.61 M parameters. Widths are multiples of 16 because ONNX
 Runtime blocks channels by 16: 34 ms for 640 x 368 on two cores, where 24-48-80-112 took 47 ms.
