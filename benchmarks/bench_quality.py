@@ -107,9 +107,9 @@ def measure(script: ScriptName, clip: Path, seed: int, look: StyleName, count: i
     )
     copied = f"copied {untouched.video_copied}"
     text = _share(case, "frames with text", found.result.frames_with_text, found.clean_frames_with_text, copied)
-    result, clean_one = found.result.frames_with_text_on_mask, found.clean_frames_with_text_on_mask
+    after, clean_one = found.result.frames_with_text_on_mask, found.clean_frames_with_text_on_mask
     untouched_one = f"untouched {100 * (found.source.frames_with_text_on_mask or 0.0):.0f} %"
-    in_place = _share(case, "text in its place", result, clean_one, untouched_one)
+    in_place = _share(case, "text in its place", after, clean_one, untouched_one)
     return [inside, frame, text, in_place]
 
 
