@@ -57,27 +57,47 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
             if isinstance(items, Generator):
                 items.close()
 
-    thread = threading.Thread(target=produce, name="clear_rt-ahead", daemon=True)
-    thread.start()
+    worker = _Worker(produce, "clear_rt-ahead")
+    worker.start()
     try:
         while not isinstance(item := waiting.get(), _End):
             yield item
         item.throw()
     finally:
         stopped.set()
-        _outlive(thread)
+        worker.outlive()
 
 
-def _outlive(thread: threading.Thread) -> None:
-    """Wait until the thread has ended, whatever interrupts the waiting; an interrupt is raised afterwards."""
-    interrupt: BaseException | None = None
-    while thread.is_alive():
+class _Worker:
+    """A thread that is known to have ended.
+
+    `Thread.join` cannot be trusted with that: CPython 3.11 takes a thread for ended when an interrupt hits the join.
+    """
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
+
+    def _run(self, work: Callable[[], None]) -> None:
         try:
-            thread.join()
-        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt most of all
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
+            work()
+        finally:
+            self._ended.set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def outlive(self) -> None:
+        """Wait until the work has ended, whatever interrupts the waiting; an interrupt is raised afterwards."""
+        interrupt: BaseException | None = None
+        while not self._ended.is_set():
+            try:
+                self._ended.wait()
+            except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt most of all
+                interrupt = error
+        self._thread.join()
+        if interrupt is not None:
+            raise interrupt
 
 
 class Behind(Generic[T]):
@@ -92,7 +112,7 @@ class Behind(Generic[T]):
         self._room = threading.Semaphore(depth)
         self._stopped = threading.Event()
         self._end = _End()
-        self._thread = threading.Thread(target=self._run, args=(consume,), name="clear_rt-behind", daemon=True)
+        self._worker = _Worker(lambda: self._run(consume), "clear_rt-behind")
 
     def _run(self, consume: Callable[[T], None]) -> None:
         while not isinstance(item := self._waiting.get(), _End):
@@ -111,7 +131,7 @@ class Behind(Generic[T]):
         self._waiting.put(item)
 
     def __enter__(self) -> Behind[T]:
-        self._thread.start()
+        self._worker.start()
         return self
 
     def __exit__(
@@ -121,7 +141,7 @@ class Behind(Generic[T]):
             self._stopped.set()
         self._waiting.put(_End())
         try:
-            _outlive(self._thread)
+            self._worker.outlive()
         finally:
             if kind is None:
                 self._end.throw()

@@ -132,7 +132,9 @@ def test_a_tampered_bundle(capfd, tmp_path, folder, subtitled):
 
 
 def _child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    """Run `code` in an interpreter of its own. Shells start background jobs with SIGINT ignored: here it is not."""
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", listening + code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
