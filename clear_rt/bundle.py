@@ -29,13 +29,12 @@ class PriorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle whose files match their hashes. `generator` is None: this version runs no generative model."""
+    """An opened bundle whose file matches its hash. It holds no generative model: this version runs none."""
 
     folder: Path
     name: str
     engines: tuple[str, ...]
     prior: PriorSpec
-    generator: dict[str, Any] | None
     bytes_total: int
 
 
@@ -159,6 +158,5 @@ def open_bundle(folder: Path | None = None) -> Bundle:
         name=manifest.text("name"),
         engines=manifest.texts("engines"),
         prior=prior,
-        generator=None,
         bytes_total=len(prior.graph),
     )

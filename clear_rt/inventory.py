@@ -36,7 +36,7 @@ def _bundle(folder: Path | None) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "engines": ", ".join(bundle.engines),
         "prior": f"{bundle.prior.parameters / 1e6:.2f} M parameters, short side {bundle.prior.short_side_px} px",
-        "generator": "none: --fill membrane only" if bundle.generator is None else "present",
+        "generator": "none: --fill membrane only",
         "megabytes": round(bundle.bytes_total / 1e6, 2),
     }
 

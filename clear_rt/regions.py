@@ -105,12 +105,11 @@ class RegionFinder:
 
     def finish(self, total_frames: int) -> list[RegionRun]:
         """The runs of a video of `total_frames` frames, ordered by their first frame."""
-        at_the_end = [t for t in self._live if t.certain and t.seen_scan == self._scans - 1]
-        tracks = self._ended + [track for track in self._live if track.confirmed or track in at_the_end]
-        if self._scans < self._least_scans:
-            tracks += self._unconfirmed + [track for track in self._live if not track.confirmed]
+        too_short = self._scans < self._least_scans
+        last = self._scans - 1
+        live = [t for t in self._live if t.confirmed or too_short or (t.certain and t.seen_scan == last)]
         runs = []
-        for track in tracks:
+        for track in self._ended + live + (self._unconfirmed if too_short else []):
             stop = total_frames if track.stop_frame is None else min(track.stop_frame, total_frames)
             if track.start_frame < stop:
                 runs.append(RegionRun(track.start_frame, stop, self._picture_box(track.box)))

@@ -98,7 +98,7 @@ class Remover:
         copied = may_copy and not runs
         if copied:
             with watch.stage("copy"):
-                dropped = frames.copy(source, target)
+                dropped = frames.copy(info, target)
             changed, encoder = 0, "copy"
         else:
             changed, encoder, dropped = self._edit(info, target, runs, total_frames, watch, tell, observe)
@@ -161,11 +161,11 @@ class Remover:
         boxes = {run.box: grow(rescale(run.box, picture, size), margin_px, margin_px, size) for run in runs}
         blank = np.zeros((size.height_px, size.width_px), np.uint8)
         blank.flags.writeable = False
-        ahead_of_us, here = Timetable(runs), Timetable(runs)
-        reading = watch.each(self._looked(info, lambda frame: bool(ahead_of_us.at(frame.index))), "decode")
+        read_table, table = Timetable(runs), Timetable(runs)
+        reading = watch.each(self._looked(info, lambda frame: bool(read_table.at(frame.index))), "decode")
         with closing(ahead(reading, queue_frames(info))) as looked:
             for item in watch.each(looked, "wait for frames"):
-                active = here.at(item.frame.index)
+                active = table.at(item.frame.index)
                 if item.rgb is None:
                     yield Mapped(item, (), blank)
                     continue

@@ -156,6 +156,11 @@ SIGNALS = pytest.mark.parametrize(
 )
 
 
+def _assert_ended(done: subprocess.CompletedProcess[str], number: signal.Signals, word: str) -> None:
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr.strip() == f"clear-rt: {word}; an output appears complete or not at all"
+
+
 @SIGNALS
 def test_a_signal_while_writing(folder, subtitled, number, word):
     """A real signal, sent as soon as the partial output exists."""
@@ -169,8 +174,7 @@ def test_a_signal_while_writing(folder, subtitled, number, word):
         "sys.exit(main(sys.argv[3:]))\n"
     )
     done = _child(code, folder, int(number), "remove", subtitled, "-o", folder / "out.mp4")
-    assert done.returncode == 128 + number, done.stderr
-    assert done.stderr.strip() == f"clear-rt: {word}; an output appears complete or not at all"
+    _assert_ended(done, number, word)
     assert done.stdout == ""
 
 
@@ -190,8 +194,7 @@ def test_a_signal_while_importing(folder, subtitled, module, number, word):
         "sys.exit(main(sys.argv[3:]))\n"
     )
     done = _child(code, module, int(number), "remove", subtitled, "-o", folder / "out.mp4")
-    assert done.returncode == 128 + number, done.stderr
-    assert done.stderr.strip() == f"clear-rt: {word}; an output appears complete or not at all"
+    _assert_ended(done, number, word)
 
 
 @SIGNALS
