@@ -11,14 +11,18 @@ import typer
 
 from clear_rt import prose
 from clear_rt.burn.config import BurnConfig, Position, ScriptName, StyleName
+from clear_rt.commands_export import export
 from clear_rt.config import (
     CompositeConfig,
     CompositeMode,
+    DenoiseConfig,
     EngineName,
     FillMode,
+    Policy,
     RegionConfig,
     RunConfig,
     WriteConfig,
+    refuse_model_options,
 )
 from clear_rt.console import Told, warn
 from clear_rt.errors import ConfigError
@@ -28,7 +32,8 @@ from clear_rt.version import __version__
 
 app = typer.Typer(name="clear-rt", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-RUN, COMPOSITE, WRITE, BURN = RunConfig(), CompositeConfig(), WriteConfig(), BurnConfig()
+RUN, COMPOSITE, DENOISE = RunConfig(), CompositeConfig(), DenoiseConfig()
+WRITE, BURN = WriteConfig(), BurnConfig()
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the result goes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
@@ -66,6 +71,12 @@ def _region(text: str) -> RegionConfig:
     return RegionConfig(mode="fixed", box=Box(x, y, width, height))
 
 
+def _denoise(fill: FillMode, steps: int | None, policy: Policy | None, noise: Path | None, seed: int) -> DenoiseConfig:
+    if fill == "membrane":
+        refuse_model_options(steps=steps, policy=policy, noise=noise)
+    return DenoiseConfig(policy=policy or DENOISE.policy, steps=steps, seed=seed, noise=noise)
+
+
 @app.command()
 def remove(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to read; it is never changed.")],
@@ -75,7 +86,16 @@ def remove(
     fill: Annotated[FillMode, typer.Option(help="What fills the place of the text.")] = COMPOSITE.fill,
     engine: Annotated[EngineName, typer.Option(help="What runs the networks.")] = RUN.engine,
     bundle: BundleFolder = None,
-    seed: Annotated[int, typer.Option(help="Seed of the generative fill.")] = RUN.seed,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of the model's fill; the bundle's default if left out.")
+    ] = DENOISE.steps,
+    policy: Annotated[
+        Policy | None, typer.Option(help=f"How its windows are coupled; {DENOISE.policy} if left out.")
+    ] = None,
+    noise: Annotated[
+        Path | None, typer.Option(metavar="FILE.npy", help="Noise to start from instead of drawn noise.")
+    ] = DENOISE.noise,
+    seed: Annotated[int, typer.Option(help="Seed of the model's noise.")] = DENOISE.seed,
     crf: Crf = WRITE.crf,
     lossless: Lossless = False,
     preview: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A few frames: source, map, result.")] = None,
@@ -86,10 +106,10 @@ def remove(
     config = RunConfig(
         region=_region(region),
         composite=CompositeConfig(mode=composite, fill=fill),
+        denoise=_denoise(fill, steps, policy, noise, seed),
         write=WriteConfig(crf=crf, lossless=lossless),
         engine=engine,
         bundle=bundle,
-        seed=seed,
     )
     from clear_rt.preview import watching
     from clear_rt.remover import Remover
@@ -99,7 +119,7 @@ def remove(
         observe = stack.enter_context(watching(video, output, preview, compare, remover.bundle.prior.short_side_px))
         tell = stack.enter_context(bar(quiet=as_json))
         report = remover(video, output, tell, observe)
-    warn(*report.dropped_streams)
+    warn(*report.dropped_streams, *report.notes)
     if observe is not None and report.video_copied:
         warn("no text was found, so there is nothing to preview or to compare")
     text = json.dumps(report.as_dict()) if as_json else prose.summary(report)
@@ -179,3 +199,6 @@ def info(
 
     found = inventory(video, bundle)
     return Told(json.dumps(found) if as_json else prose.facts(found))
+
+
+app.command()(export)

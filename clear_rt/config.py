@@ -13,6 +13,7 @@ RegionMode = Literal["auto", "full", "fixed"]
 CompositeMode = Literal["membrane", "paste", "off"]
 FillMode = Literal["model", "membrane"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
+Policy = Literal["paper", "reference", "stream"]
 
 
 def _require(condition: bool, sentence: str) -> None:
@@ -100,6 +101,24 @@ class CompositeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiseConfig:
+    """How the model's fill is denoised.
+
+    `policy` says how windows are coupled (design, section 5), `steps` is one of the bundle's step counts, its default
+    where None. Noise is drawn by `seed`, or for parity runs read from `noise`, a file of float32 [C, L, h, w].
+    """
+
+    policy: Policy = "paper"
+    steps: int | None = None
+    seed: int = 0
+    noise: Path | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.steps is None or self.steps >= 1, f"--steps must be 1 or more, got {self.steps}")
+        _require(0 <= self.seed < 1 << 64, f"--seed must be 0 .. 2**64 - 1, got {self.seed}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteConfig:
     """How the picture is encoded where it has to be. `crf` is x264's scale; `lossless` overrides it."""
 
@@ -118,6 +137,25 @@ class RunConfig:
     matte: MatteConfig = field(default_factory=MatteConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
     write: WriteConfig = field(default_factory=WriteConfig)
+    denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     engine: EngineName = "auto"
     bundle: Path | None = None
-    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.composite.fill == "membrane":
+            given = self.denoise
+            refuse_model_options(
+                steps=given.steps,
+                policy=None if given.policy == DenoiseConfig().policy else given.policy,
+                noise=given.noise,
+            )
+
+
+def refuse_model_options(**given: object) -> None:
+    """Raises ConfigError for options of the model's fill that were given (are not None) where no model runs."""
+    for name, value in given.items():
+        _require(
+            value is None,
+            f"--{name} {value} belongs to the model's fill, and --fill membrane runs no model; "
+            f"leave out --{name} or use --fill model",
+        )

@@ -15,6 +15,7 @@ class ExitStatus(IntEnum):
     OUTPUT = 4
     BUNDLE = 5
     ENGINE = 6
+    WEIGHTS = 7
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -53,3 +54,9 @@ class EngineError(ClearError):
     """The engine asked for is not installed, not in the bundle, or failed while running."""
 
     status = ExitStatus.ENGINE
+
+
+class WeightsError(ClearError):
+    """Weights are missing, unreadable, of another model, or do not fit the configuration they were given for."""
+
+    status = ExitStatus.WEIGHTS

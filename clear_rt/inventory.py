@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from clear_rt.bundle import open_bundle
+from clear_rt.bundle import GeneratorSpec, open_bundle
+from clear_rt.config import Policy
+from clear_rt.schedule import frames_of
 from clear_rt.version import __version__
 
 _RUNTIME = ("numpy", "onnxruntime", "av")
@@ -31,13 +34,29 @@ def _machine() -> dict[str, Any]:
 
 def _bundle(folder: Path | None) -> dict[str, Any]:
     bundle = open_bundle(folder)
-    return {
+    facts = {
         "name": bundle.name,
         "folder": str(bundle.folder),
         "engines": ", ".join(bundle.engines),
         "prior": f"{bundle.prior.parameters / 1e6:.2f} M parameters, short side {bundle.prior.short_side_px} px",
-        "generator": "none: --fill membrane only",
-        "megabytes": round(bundle.bytes_total / 1e6, 2),
+    }
+    facts |= {"generator": "none: --fill membrane only"} if bundle.generator is None else _generator(bundle.generator)
+    facts |= {"built": ", ".join(f"{name} {value}" for name, value in bundle.built.items())} if bundle.built else {}
+    return facts | {"megabytes": round(bundle.bytes_total / 1e6, 2)}
+
+
+def _generator(spec: GeneratorSpec) -> dict[str, str]:
+    window_frames = frames_of(spec.window_latents, spec.latent_frames)
+    # Windows of the policy `reference` are longer than the bundle's, and its last one is shorter.
+    policies = (policy for policy in get_args(Policy) if not (spec.latents_fixed and policy == "reference"))
+    return {
+        "generator": f"{spec.parameters / 1e6:.2f} M parameters, {spec.precision}",
+        "window": f"{window_frames} frames ({spec.window_latents} latents), overlap {spec.overlap_latents} latents",
+        "sizes": ", ".join(f"{width}x{height}" for width, height in spec.profiles)
+        or f"multiples of {spec.multiple_px} px, {spec.max_pixels} pixels at most",
+        "steps": f"{', '.join(map(str, sorted(spec.step_tables)))} (default {spec.default_steps})",
+        "policies": ", ".join(policies),
+        "prompt": textwrap.shorten(spec.prompt, 60, placeholder="…"),
     }
 
 

@@ -1,4 +1,4 @@
-"""The progress bar: frames, rate and remaining time per phase, on a terminal only."""
+"""Progress, on a terminal only: frames, rate and remaining time per phase, or the name of what is being done."""
 
 from __future__ import annotations
 
@@ -43,3 +43,14 @@ def bar(
             progress.update(tasks[phase], completed=done)
 
         yield tell
+
+
+@contextmanager
+def stages(quiet: bool = False, console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """A callback (what is being done) beside a spinner, for work without frames to count; otherwise as `bar`."""
+    console = console or Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda stage: None
+        return
+    with console.status("") as status:
+        yield status.update

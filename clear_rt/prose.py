@@ -18,8 +18,21 @@ def summary(report: Report) -> str:
         return f"{report.target}: no text found in {report.frames} frames, every stream copied as it is; {speed}"
     return (
         f"{report.target}: text removed from {report.frames_changed} of {report.frames} frames, "
-        f"{len(report.runs)} region run{'s' * (len(report.runs) != 1)}, fill {report.fill}, {report.encoder}; {speed}"
+        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {report.encoder}; {speed}"
     )
+
+
+def _fill(report: Report) -> str:
+    if report.steps is None:
+        return f"fill {report.fill}"
+    noise = "noise from a file" if report.seed is None else f"seed {report.seed}"
+    made = f"{_counted(report.windows, 'window')} of {_counted(report.steps, 'step')}, policy {report.policy}, {noise}"
+    scaled = f", {_counted(report.regions_scaled, 'region run')} scaled down" if report.regions_scaled else ""
+    return f"fill {report.fill} ({made}{scaled})"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def scores(found: dict[str, Any]) -> str:

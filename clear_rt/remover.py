@@ -1,14 +1,15 @@
-"""The conductor: wires frames, prior, regions, matte and composite together. No arithmetic of its own.
+"""The conductor: wires frames, prior, regions, contents, matte and composite together. No arithmetic of its own.
 
 Two passes over the file. The first samples it and finds the region runs; the second decodes again and edits only frames
-inside a run, so memory does not grow with the clip and a file without text is copied packet by packet.
+inside a run, so memory does not grow with the clip and a file without text is copied packet by packet. Where the fill
+is the model's, a third pass (`leading`) cuts crops ahead of the second.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +21,14 @@ from clear_rt import frames
 from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.composite import paste
 from clear_rt.config import RunConfig
+from clear_rt.contents import Contents
 from clear_rt.errors import EngineError
+from clear_rt.generate import CropGenerator
 from clear_rt.matte import steady
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan, Timetable
 from clear_rt.report import Report, Stopwatch
-from clear_rt.runtime.engine import open_engine
+from clear_rt.runtime.engine import Engine, open_engine
 from clear_rt.shapes import Size, grow, rescale, working_size
 from clear_rt.threads import Behind, ahead
 
@@ -62,24 +65,41 @@ class Cleaned(NamedTuple):
     matte: UInt8
 
 
+class Edited(NamedTuple):
+    """What the second pass did."""
+
+    frames_changed: int
+    encoder: str
+    dropped_streams: tuple[str, ...]
+    windows: int = 0
+    regions_scaled: int = 0
+    notes: tuple[str, ...] = ()
+
+
 class Remover:
-    """One bundle and engine, opened once, for any number of videos.
+    """One bundle and engine, opened once, for any number of videos; `bundle` and `engine` where they are open already.
 
     Raises:
-        BundleError, EngineError: as `open_bundle` and `open_engine`; and where the model's fill is asked for, which no
-            bundle of this version holds.
+        BundleError, EngineError: as `open_bundle` and `open_engine`; and EngineError where the model's fill is asked
+            for and the bundle holds the prior only.
+        ConfigError: what was asked of the generator is not in the bundle.
     """
 
-    def __init__(self, config: RunConfig | None = None) -> None:
+    def __init__(
+        self, config: RunConfig | None = None, *, bundle: Bundle | None = None, engine: Engine | None = None
+    ) -> None:
         self.config = config or RunConfig()
-        self.bundle: Bundle = open_bundle(self.config.bundle)
-        if self.config.composite.fill == "model":
+        self.bundle = bundle or open_bundle(self.config.bundle)
+        fill = self.config.composite.fill
+        spec = self.bundle.generator if fill == "model" else None
+        if fill == "model" and spec is None:
             raise EngineError(
                 f"--fill model: no generative bundle installed ({self.bundle.name} holds the occlusion prior only); "
                 "use --fill membrane"
             )
-        self.engine = open_engine(self.config.engine, self.bundle)
+        self.engine = engine or open_engine(self.config.engine, self.bundle)
         self._prior = Prior(self.engine, self.bundle.prior.multiple_px)
+        self._generator = None if spec is None else CropGenerator(self.engine, spec, self.config.denoise)
 
     def __call__(
         self,
@@ -99,22 +119,29 @@ class Remover:
         if copied:
             with watch.stage("copy"):
                 dropped = frames.copy(info, target)
-            changed, encoder = 0, "copy"
+            edited = Edited(0, "copy", tuple(dropped))
         else:
-            changed, encoder, dropped = self._edit(info, target, runs, total_frames, watch, tell, observe)
+            edited = self._edit(info, target, runs, total_frames, watch, tell, observe)
+        generator = self._generator
         return Report(
             source=source,
             target=target,
             frames=total_frames,
-            frames_changed=changed,
+            frames_changed=edited.frames_changed,
             video_copied=copied,
             runs=tuple(runs),
             bundle=self.bundle.name,
             engine=self.engine.name,
             fill=self.config.composite.fill,
             composite=self.config.composite.mode,
-            encoder=encoder,
-            dropped_streams=tuple(dropped),
+            policy=generator.config.policy if generator else None,
+            steps=generator.steps if generator else None,
+            seed=generator.seed if generator else None,
+            windows=edited.windows,
+            regions_scaled=edited.regions_scaled,
+            notes=edited.notes,
+            encoder=edited.encoder,
+            dropped_streams=edited.dropped_streams,
             seconds=time.perf_counter() - begun,
             stage_seconds=watch.seconds,
         )
@@ -184,12 +211,13 @@ class Remover:
         watch: Stopwatch,
         tell: Progress,
         observe: Callable[[Cleaned], None] | None,
-    ) -> tuple[int, str, tuple[str, ...]]:
-        """Second pass. Returns frames changed, the encoder's name, and the streams the container refused."""
+    ) -> Edited:
+        """Second pass."""
         changed = 0
         with (
             frames.Writer(info, target, self.config.write) as writer,
             Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
+            self._contents(info, runs, watch) as contents,
             closing(self._mapped(info, runs, watch)) as all_mapped,
         ):
             kept, mapped = tee(all_mapped)
@@ -197,10 +225,9 @@ class Remover:
             for item in kept:
                 with watch.stage("matte"):
                     matte = next(mattes)
-                source = result = item.looked.frame
+                source = item.looked.frame
                 with watch.stage("composite"):
-                    for run in item.runs:
-                        result = paste(result, run.box, matte, self.config.composite)
+                    result = self._filled(item, matte, contents)
                 changed += result is not source
                 with watch.stage("wait for encoder"):
                     behind.put(result)
@@ -208,7 +235,25 @@ class Remover:
                     with watch.stage("observe"):
                         observe(Cleaned(source, result, item.occlusion, matte))
                 tell("removing", source.index + 1, total_frames)
-        return changed, writer.encoder, writer.dropped_streams
+        edited = Edited(changed, writer.encoder, tuple(writer.dropped_streams))
+        if contents is None:
+            return edited
+        return edited._replace(windows=contents.windows, regions_scaled=contents.regions_scaled, notes=contents.notes)
+
+    def _contents(
+        self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch
+    ) -> Contents | nullcontext[None]:
+        if self._generator is None:
+            return nullcontext()
+        return Contents(info, runs, self._generator, queue_frames(info), watch)
+
+    def _filled(self, item: Mapped, matte: UInt8, contents: Contents | None) -> frames.Frame:
+        """The frame with the text of its runs replaced."""
+        result = item.looked.frame
+        for run in item.runs:
+            generated = None if contents is None else result.samples_of(contents.next_of(run), run.box)
+            result = paste(result, run.box, matte, self.config.composite, generated)
+        return result
 
 
 def queue_frames(info: frames.VideoInfo) -> int:

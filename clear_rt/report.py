@@ -74,7 +74,9 @@ class Report:
 
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
     cannot take them as they are means encoding unchanged frames. `stage_seconds` are per
-    stage and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused.
+    stage and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused,
+    `notes` about how the fill was made. `policy`, `steps` and `seed` are None where no model filled, `seed` also where
+    noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the model.
     """
 
     source: Path
@@ -91,6 +93,12 @@ class Report:
     dropped_streams: tuple[str, ...]
     seconds: float
     stage_seconds: dict[str, float]
+    policy: str | None = None
+    steps: int | None = None
+    seed: int | None = None
+    windows: int = 0
+    regions_scaled: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def fps(self) -> float:

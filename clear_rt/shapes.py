@@ -144,6 +144,22 @@ def fit_profile(box: Box, picture: Size, profiles: Sequence[Size]) -> Fit:
     return Fit(profile, Box(x, y, width, height), scale)
 
 
+def fit_multiple(box: Box, picture: Size, multiple_px: int, max_pixels: int) -> Fit:
+    """As `fit_profile`, where every size is allowed whose sides are multiples and whose area is at most `max_pixels`.
+
+    Raises ValueError where one multiple by one is more than that, or the box does not lie inside the picture.
+    """
+    if max_pixels < multiple_px * multiple_px:
+        raise ValueError(f"expected max_pixels of at least {multiple_px} squared, got {max_pixels}")
+    widest = min(round_up(box.width_px, multiple_px), round_down(max_pixels // multiple_px, multiple_px))
+    profiles = []
+    for width in range(multiple_px, widest + 1, multiple_px):
+        tallest = round_down(max_pixels // width, multiple_px)
+        needed = ceil(box.height_px * min(Fraction(1), Fraction(width, box.width_px)))
+        profiles.append(Size(width, min(round_up(needed, multiple_px), tallest)))
+    return fit_profile(box, picture, profiles)
+
+
 def _scale(box: Box, profile: Size) -> Fraction:
     return min(Fraction(1), Fraction(profile.width_px, box.width_px), Fraction(profile.height_px, box.height_px))
 

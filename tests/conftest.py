@@ -43,3 +43,57 @@ def subtitled(root: Path) -> Path:
 def clean(root: Path) -> Path:
     """The same four seconds without captions."""
     return root / "samples" / "city-clean.mp4"
+
+
+@pytest.fixture(scope="session")
+def randomise():
+    """A function that fills a network in place, by a seed: nothing at the value where a mistake would not show.
+
+    Matrices and kernels keep the scale of what flows through them, biases are not 0, gains are not 1.
+    """
+    torch = pytest.importorskip("torch", reason="the models are written in torch: pip install '.[export]'")
+
+    def fill(network, seed=0):
+        random = torch.Generator().manual_seed(seed)
+        for name, tensor in network.state_dict().items():
+            drawn = torch.randn(tensor.shape, generator=random)
+            if name.endswith(".gamma"):
+                drawn = 1 + 0.3 * drawn
+            elif tensor.ndim < 2:
+                drawn = 0.3 * drawn
+            else:
+                drawn = drawn / tensor[0].numel() ** 0.5
+            tensor.copy_(drawn)
+        return network
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of random weights of a transformer 48 wide, with an occlusion head, and a VAE of base 4."""
+    pytest.importorskip("torch", reason="the models are written in torch: pip install '.[export]'")
+    pytest.importorskip("safetensors", reason="weights are safetensors: pip install '.[export]'")
+    from benchmarks.random_weights import write_random_weights
+    from clear_rt.models.dit_config import DitConfig
+    from clear_rt.models.vae_config import VaeConfig
+
+    folder = tmp_path_factory.mktemp("weights")
+    dit = DitConfig(
+        width=48, heads=2, layers=4, ffn_width=70, text_width=20, text_tokens=12, freq_width=32,
+        image_width=16, image_tokens=5, occlusion=True,
+    )  # fmt: skip
+    write_random_weights(folder, dit, VaeConfig(base_width=4, res_blocks=1), prompt_tokens=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_bundle(random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `random_weights` for the engines onnx and cuda: windows of 5 latents, 2 of them shared."""
+    pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip install '.[export]'")
+    from clear_rt.export.bundle import export
+    from clear_rt.export.config import ExportConfig
+
+    target = tmp_path_factory.mktemp("bundles") / "random"
+    export(random_weights, target, ExportConfig(engines=("onnx", "cuda"), window_latents=5, overlap_latents=2))
+    return target

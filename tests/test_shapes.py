@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clear_rt.shapes import Box, Fit, Size, fit_profile, grow, plane_box, rescale, snap, whole, working_size
+from clear_rt.shapes import (
+    Box,
+    Fit,
+    Size,
+    fit_multiple,
+    fit_profile,
+    grow,
+    plane_box,
+    rescale,
+    snap,
+    whole,
+    working_size,
+)
 
 sides = st.integers(1, 9000)
 pictures = st.builds(Size, sides, sides)
@@ -118,6 +130,49 @@ def test_fitted_box_holds_the_box_and_goes_into_the_profile(case, profiles):
         assert fit.box.width_px == min(fit.profile.width_px, picture.width_px)
 
 
+@given(placed(), st.sampled_from([1, 8, 16, 32]), st.integers(1, 400), st.integers(0, 2000))
+def test_a_fit_to_multiples_keeps_to_them_and_to_the_area(case, multiple, cells, more_px):
+    picture, box = case
+    max_pixels = cells * multiple * multiple + more_px
+    fit = fit_multiple(box, picture, multiple, max_pixels)
+    assert fit.profile.width_px % multiple == fit.profile.height_px % multiple == 0
+    assert 0 < fit.profile.width_px * fit.profile.height_px <= max_pixels
+    assert holds(fit.box, box)
+    assert holds(whole(picture), fit.box)
+    assert fit.box.width_px * fit.scale <= fit.profile.width_px
+    assert fit.box.height_px * fit.scale <= fit.profile.height_px
+    # No side is longer than the box needs: one multiple less would cut it.
+    assert box.width_px * fit.scale > fit.profile.width_px - multiple
+    assert box.height_px * fit.scale > fit.profile.height_px - multiple
+    needed = Size(-(-box.width_px // multiple) * multiple, -(-box.height_px // multiple) * multiple)
+    assert (fit.scale == 1) == (needed.width_px * needed.height_px <= max_pixels)
+    if fit.scale == 1:
+        assert fit.profile == needed
+        assert fit.box.width_px == min(needed.width_px, picture.width_px)
+        assert fit.box.height_px == min(needed.height_px, picture.height_px)
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 60))
+def test_a_fit_to_multiples_shrinks_no_more_than_it_must(width, height, cells):
+    """Against every size there is."""
+    picture, box, multiple = Size(200, 200), Box(0, 0, width, height), 16
+    sizes = [Size(multiple * a, multiple * b) for a in range(1, 14) for b in range(1, 14) if a * b <= cells]
+    assert fit_multiple(box, picture, multiple, cells * multiple**2).scale == fit_profile(box, picture, sizes).scale
+
+
+@pytest.mark.parametrize(
+    ("box", "picture", "expected"),
+    [
+        (Box(0, 288, 640, 72), Size(640, 360), Fit(Size(640, 80), Box(0, 280, 640, 80), Fraction(1))),
+        (Box(0, 0, 640, 360), Size(640, 360), Fit(Size(640, 352), Box(0, 0, 640, 360), Fraction(44, 45))),
+        (Box(0, 900, 1920, 180), Size(1920, 1080), Fit(Size(1536, 144), Box(0, 900, 1920, 180), Fraction(4, 5))),
+        (Box(3, 3, 5, 5), Size(9, 9), Fit(Size(16, 16), Box(0, 0, 9, 9), Fraction(1))),
+    ],
+)
+def test_known_fits_to_multiples(box, picture, expected):
+    assert fit_multiple(box, picture, 16, 230_400) == expected
+
+
 def test_fit_moves_the_box_off_the_edge_and_scales_what_is_too_large():
     profiles = [Size(640, 112), Size(640, 192), Size(1280, 192)]
     assert fit_profile(Box(320, 660, 600, 60), Size(1280, 720), profiles) == Fit(
@@ -134,6 +189,8 @@ def test_fit_moves_the_box_off_the_edge_and_scales_what_is_too_large():
         lambda: working_size(0, 10),
         lambda: fit_profile(Box(0, 0, 4, 4), Size(8, 8), []),
         lambda: fit_profile(Box(6, 0, 4, 4), Size(8, 8), [Size(8, 8)]),
+        lambda: fit_multiple(Box(0, 0, 4, 4), Size(8, 8), 16, 255),
+        lambda: fit_multiple(Box(6, 0, 4, 4), Size(8, 8), 16, 256),
         lambda: snap(Box(9, 0, 4, 4), 2, Size(8, 8)),
     ],
 )

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from clear_rt.frames.layout import PixelLayout, PlaneKind
 from clear_rt.frames.orientation import Orientation
+from clear_rt.frames.samples import samples_of
 from clear_rt.frames.scale import Scaler, copy_with_properties
 from clear_rt.frames.views import component_views
+from clear_rt.shapes import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,13 @@ class Frame:
         else:
             stored = self._scaler.rgb(self.picture, height_px, width_px)
         return self._orientation.upright(stored).copy()
+
+    def samples_of(self, rgb: NDArray[np.float32], box: Box) -> list[NDArray[np.float32] | None]:
+        """RGB content float32 [H, W, 3], 0..255 full range, of the upright `box` as samples of every plane.
+
+        The inverse of `rgb` in this frame's matrix, range, depth and subsampling: see `samples.samples_of`.
+        """
+        return samples_of(rgb, box, self.picture, self.planes)
 
     def edited(self) -> Frame:
         """An independent copy with writable planes: same time, colour description and side data.

@@ -20,6 +20,14 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
+# Weights of red and blue in luma (ITU-T H.273, table 4).
+_LUMA_WEIGHTS = {
+    Colorspace.ITU709: (0.2126, 0.0722),
+    Colorspace.FCC: (0.30, 0.11),
+    Colorspace.ITU601: (0.299, 0.114),
+    Colorspace.SMPTE240M: (0.212, 0.087),
+    Colorspace.BT2020: (0.2627, 0.0593),
+}
 _FULL_RANGE = 2
 # Unspecified matrices: SD material is BT.601, everything from 720 rows up BT.709 (what players and encoders assume).
 _HD_HEIGHT_PX = 720
@@ -56,9 +64,19 @@ def _matrix(picture: av.VideoFrame) -> Colorspace:
     return _MATRICES.get(picture.colorspace, default)
 
 
+def luma_weights(picture: av.VideoFrame) -> tuple[float, float]:
+    """Weights of red and blue in the luma of `picture`, by the matrix that `Scaler.rgb` takes for it."""
+    return _LUMA_WEIGHTS[_matrix(picture)]
+
+
+def is_full_range(picture: av.VideoFrame) -> bool:
+    """Whether black is 0 and white the largest code, as `Scaler.rgb` is told."""
+    full: bool = picture.color_range == _FULL_RANGE or picture.format.name.startswith("yuvj") or picture.format.is_rgb
+    return full
+
+
 def _range(picture: av.VideoFrame) -> ColorRange:
-    full = picture.color_range == _FULL_RANGE or picture.format.name.startswith("yuvj") or picture.format.is_rgb
-    return ColorRange.JPEG if full else ColorRange.MPEG
+    return ColorRange.JPEG if is_full_range(picture) else ColorRange.MPEG
 
 
 def copy_with_properties(picture: av.VideoFrame) -> av.VideoFrame:

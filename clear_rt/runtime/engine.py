@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +13,17 @@ from clear_rt.bundle import Bundle
 from clear_rt.config import EngineName
 from clear_rt.errors import EngineError
 
-_WHAT = {"trt": "a TensorRT engine", "cuda": "weights for the cuda engine"}
+Floats = npt.NDArray[np.float32]
+Caches = Sequence[Any]
+_WHAT = {"onnx": "ONNX graphs", "trt": "a TensorRT engine", "cuda": "weights for the cuda engine"}
+_RUN_HERE = ("onnx", "cuda")
 
 
 class Engine(Protocol):
-    """Runs the networks of one bundle."""
+    """Runs the networks of one bundle. Everything but `occlusion` needs a bundle with a generator.
+
+    Latents are normalised, [C, L, h, w], one eighth of the picture's size each way.
+    """
 
     name: str
 
@@ -23,30 +31,62 @@ class Engine(Protocol):
         """rgb uint8 [H, W, 3], H and W multiples of the bundle's -> uint8 [H, W], 255 x subtitle probability."""
         ...
 
+    def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        """The next frames of a run, [3, T, H, W] in [-1, 1] -> latent [C, h, w], and what the next call must be given.
+
+        T is 1 at the start, where there are no caches, and 4 afterwards.
+        """
+        ...
+
+    def decode(self, latent: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        """The next latent [C, h, w] of a run -> frames [3, T, H, W] near [-1, 1], not clipped; T as in `encode`."""
+        ...
+
+    def control(self, latents: Floats) -> Any:  # noqa: ANN401 - whatever `velocity` of the same engine wants
+        """Control latents of a window [C, L, h, w] -> what `velocity` takes at every step of that window."""
+        ...
+
+    def velocity(self, latents: Floats, control: Any, row: int) -> Floats:  # noqa: ANN401 - what `control` returned
+        """Latents [C, L, h, w] of a window at row `row` of the bundle's timesteps -> velocity, same shape."""
+        ...
+
 
 def _way_out(bundle: Bundle) -> str:
-    return "use --engine onnx" if "onnx" in bundle.engines else "give a bundle that was built for onnx"
+    runs = [name for name in _RUN_HERE if name in bundle.engines]
+    return f"use --engine {runs[0]}" if runs else "give a bundle that was built for onnx"
+
+
+def _chosen(name: EngineName, bundle: Bundle) -> EngineName:
+    if name != "auto":
+        return name
+    if "cuda" in bundle.engines and find_spec("torch") is not None:
+        from clear_rt.runtime.torch import sees_gpu
+
+        if sees_gpu() or "onnx" not in bundle.engines:
+            return "cuda"
+    return "onnx"
 
 
 def open_engine(name: EngineName, bundle: Bundle) -> Engine:
-    """The engine asked for; `auto` takes what the bundle holds and this machine runs.
+    """The engine asked for; `auto` takes `cuda` where the bundle holds it and torch sees a GPU, else `onnx`.
 
     Raises:
-        EngineError: the bundle holds nothing for that engine, this version cannot run it, or the graph is none of ours.
+        EngineError: the bundle holds nothing for that engine, this version cannot run it, or what it holds is not ours.
     """
-    held = ", ".join(bundle.engines)
-    if name in _WHAT and name not in bundle.engines:
+    chosen, held = _chosen(name, bundle), ", ".join(bundle.engines)
+    if chosen not in bundle.engines:
         raise EngineError(
-            f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[name]}; {_way_out(bundle)}"
+            f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[chosen]}; {_way_out(bundle)}"
         )
-    if name in _WHAT:
+    if chosen == "trt":
         raise EngineError(
-            f"--engine {name}: bundle {bundle.name} holds {held}, but this version runs onnx only; {_way_out(bundle)}"
+            f"--engine trt: bundle {bundle.name} holds {held}, but this version does not run TensorRT yet; "
+            f"{_way_out(bundle)}"
         )
-    if "onnx" not in bundle.engines:
-        raise EngineError(
-            f"--engine {name}: this version runs onnx only, and bundle {bundle.name} holds {held}; {_way_out(bundle)}"
-        )
+    if chosen == "cuda":
+        from clear_rt.runtime.torch import TorchEngine
+
+        return TorchEngine(bundle)
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)

@@ -2,104 +2,104 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from clear_rt.bundle import Bundle, PriorSpec
+from clear_rt.bundle import Bundle, GeneratorSpec
 from clear_rt.errors import EngineError
+from clear_rt.runtime.engine import Caches, Floats
+from clear_rt.runtime.onnx_prior import OnnxPrior
+from clear_rt.runtime.onnx_session import ANY, check_tensors, first_line, open_session
 
-# Name, element type, and sizes with None where the graph may leave the size open.
-_Tensor = tuple[str, str, tuple[int | None, ...]]
-_INPUT: _Tensor = ("rgb", "tensor(uint8)", (1, None, None, 3))
-_OUTPUT: _Tensor = ("occlusion", "tensor(uint8)", (1, None, None))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # Spinning between pictures takes the core that the decoder and the encoder wait for.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A graph loaded from bytes may name files of the current folder for its weights, which no hash covers.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
-    return options
-
-
-def _session(prior: PriorSpec) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(prior.graph, _options(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises classes that it does not export
-        if "external data" in str(error).lower():
-            raise EngineError(
-                f"{prior.path} keeps weights in another file, which the bundle's hash does not cover; "
-                "export it with all weights inside"
-            ) from None
-        raise EngineError(
-            f"ONNX Runtime cannot load {prior.path}: {_first_line(error)}; build or fetch the bundle again"
-        ) from None
-
-
-def _fits(tensor: Any, expected: _Tensor) -> bool:  # noqa: ANN401 - a class that ONNX Runtime does not export
-    name, element, sizes = expected
-    # An open size has a name or None instead of a number; a fixed one fits only where we always give that number.
-    return (
-        (tensor.name, tensor.type, len(tensor.shape)) == (name, element, len(sizes))
-        and all(found == size or (not isinstance(found, int)) for found, size in zip(tensor.shape, sizes, strict=True))
-    )  # fmt: skip
-
-
-def _said(tensors: list[_Tensor]) -> str:
-    described = (
-        f"{name} {kind} [{', '.join('any' if s is None else str(s) for s in sizes)}]" for name, kind, sizes in tensors
-    )
-    return " and ".join(described) or "nothing"
-
-
-def _found(tensors: list[Any]) -> list[_Tensor]:
-    return [(t.name, t.type, tuple(s if isinstance(s, int) else None for s in t.shape)) for t in tensors]
-
-
-def _check(path: Path, role: str, tensors: list[Any], expected: _Tensor) -> None:
-    if len(tensors) != 1 or not _fits(tensors[0], expected):
-        raise EngineError(
-            f"{path}: expected the {role} {_said([expected])}, found {_said(_found(tensors))}; build the bundle again"
-        )
+_FLOAT = "tensor(float)"
+# What a graph takes besides caches, and what it gives: name and number of axes.
+_TAKES = {"encoder": [("frames", 5)], "decoder": [("latent", 5)], "control": [("latents", 5)]}
+_GIVES = {"encoder": ("latent", 5), "decoder": ("frames", 5), "control": ("control", 3), "step": ("velocity", 5)}
 
 
 class OnnxEngine:
-    """One session per graph of the bundle, created once.
+    """One session per graph of the bundle, created when it is first needed.
 
     Raises:
-        EngineError: the graph cannot be loaded, keeps weights elsewhere, or has other inputs or outputs than expected.
+        EngineError: a graph cannot be loaded, keeps weights where no hash covers them, has other inputs or outputs than
+            expected, or fails.
     """
 
     name = "onnx"
 
     def __init__(self, bundle: Bundle) -> None:
-        self._path = bundle.prior.path
-        self._prior = _session(bundle.prior)
-        _check(self._path, "input", self._prior.get_inputs(), _INPUT)
-        _check(self._path, "output", self._prior.get_outputs(), _OUTPUT)
+        self._bundle = bundle
+        self._prior = OnnxPrior(bundle.prior)
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """As `Engine.occlusion`. Raises EngineError where the graph fails or answers in another size."""
+        """As `Engine.occlusion`."""
+        return self._prior(rgb)
+
+    def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        """As `Engine.encode`."""
+        latent, kept = self._vae_step("encoder", "frames", frames[None], caches)
+        return latent[0, :, 0], kept
+
+    def decode(self, latent: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        """As `Engine.decode`."""
+        frames, kept = self._vae_step("decoder", "latent", latent[None, :, None], caches)
+        return frames[0], kept
+
+    def control(self, latents: Floats) -> onnxruntime.OrtValue:
+        """As `Engine.control`."""
+        return self._run("control", {"latents": _value(latents[None])})[0]
+
+    def velocity(self, latents: Floats, control: onnxruntime.OrtValue, row: int) -> Floats:
+        """As `Engine.velocity`."""
+        feeds = {"latents": _value(latents[None]), "control": control, "row": _value(np.array(row, np.int64))}
+        velocity: Floats = self._run("step", feeds)[0].numpy()[0]
+        return velocity
+
+    def _vae_step(self, role: str, name: str, value: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        feeds = {name: _value(value)} | {f"cache_{i}": cache for i, cache in enumerate(caches or ())}
+        made, *kept = self._run(f"{role}_{'first' if caches is None else 'next'}", feeds)
+        return made.numpy(), kept
+
+    def _run(self, role: str, feeds: Mapping[str, onnxruntime.OrtValue]) -> list[Any]:
+        session = self._sessions.get(role) or self._opened(role)
         try:
-            result: npt.NDArray[np.uint8] = self._prior.run([_OUTPUT[0]], {_INPUT[0]: rgb[None]})[0][0]
+            made: list[Any] = session.run_with_ort_values(None, feeds)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises classes that it does not export
+            shapes = ", ".join(f"{name} {value.shape()}" for name, value in list(feeds.items())[:3])
             raise EngineError(
-                f"{self._path} failed on a picture of {rgb.shape[1]}x{rgb.shape[0]}: {_first_line(error)}; "
+                f"{self._generator.graphs[role].path} failed on {shapes}: {first_line(error)}; "
                 "build or fetch the bundle again"
             ) from None
-        if result.shape != rgb.shape[:2]:
-            raise EngineError(
-                f"{self._path}: expected a map of {rgb.shape[1]}x{rgb.shape[0]}, found "
-                f"{'x'.join(map(str, reversed(result.shape)))}; build the bundle again"
-            )
-        return result
+        return made
+
+    @property
+    def _generator(self) -> GeneratorSpec:
+        if self._bundle.generator is None:
+            raise EngineError(f"bundle {self._bundle.name} holds no generative model; use --fill membrane")
+        return self._bundle.generator
+
+    def _opened(self, role: str) -> onnxruntime.InferenceSession:
+        graph = self._generator.graphs[role]
+        session = open_session(graph.path, graph.graph, graph.data)
+        part, _, when = role.partition("_")
+        caches = sum(tensor.name.startswith("next_") for tensor in session.get_outputs())
+        given = _TAKES.get(part, []) + [(f"cache_{i}", 5) for i in range(caches if when == "next" else 0)]
+        wanted = [(name, _FLOAT, (ANY,) * axes) for name, axes in given]
+        if role == "step":
+            wanted = [("latents", _FLOAT, (ANY,) * 5), ("control", _FLOAT, (ANY,) * 3), ("row", "tensor(int64)", ())]
+        name, axes = _GIVES[part]
+        made = [(name, _FLOAT, (ANY,) * axes), *((f"next_{i}", _FLOAT, (ANY,) * 5) for i in range(caches))]
+        check_tensors(graph.path, "input", session.get_inputs(), wanted)
+        check_tensors(graph.path, "output", session.get_outputs(), made)
+        self._sessions[role] = session
+        return session
+
+
+def _value(array: npt.NDArray[Any]) -> onnxruntime.OrtValue:
+    """A tensor of ONNX Runtime in the array's own memory, where that has no gaps."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))

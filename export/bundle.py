@@ -1,0 +1,156 @@
+"""A folder of weights to a bundle: merge, bake, trace, store, and say in the manifest what it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from clear_rt.bundle import FORMAT, open_bundle
+from clear_rt.errors import ConfigError
+from clear_rt.export.bake import bake
+from clear_rt.export.config import ExportConfig
+from clear_rt.export.folder import building
+from clear_rt.export.merge import has_occlusion, merge_adapter
+from clear_rt.export.prompt import Prompt, prompt_for
+from clear_rt.export.steps import StepTables, step_tables
+from clear_rt.export.stored import Stored, file_entry
+from clear_rt.export.to_onnx import control_graph, decoder_graphs, encoder_graphs, step_graph
+from clear_rt.models.baked import BakedDit
+from clear_rt.models.checkpoint import open_checkpoint
+from clear_rt.models.config_json import as_json
+from clear_rt.models.dit import PATCH
+from clear_rt.models.vae_step import DecoderStep, EncoderStep
+from clear_rt.models.weights import load_dit, load_vae
+from clear_rt.models.weights_folder import WeightsFolder, find_weights
+from clear_rt.version import __version__
+
+Tell = Callable[[str], None]
+
+
+def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambda stage: None) -> dict[str, Any]:
+    """Make the bundle `target` from a folder of weights (`find_weights`) and return its manifest.
+
+    `tell(stage)` is called as the work goes on. The bundle appears at the end or not at all.
+
+    Raises:
+        WeightsError: files missing, damaged, or of another model. BundleError: the bundle that the prior comes from.
+        OutputError: the bundle cannot be written.
+    """
+    found, tables = find_weights(weights), step_tables(config)
+    _check_channels(found, weights)
+    prompt = prompt_for(found, config.prompt)
+    with building(target) as folder:
+        stored = Stored(folder)
+        prior = _copied_prior(config.prior, folder)
+        tell("VAE")
+        parameters = _export_vae(found, config, stored)
+        tell("transformer")
+        parameters += _export_dit(found, config, prompt, tables, stored)
+        generator = _described(found, config, prompt, tables) | {
+            "parameters": parameters,
+            "graphs": stored.graphs,
+            "weights": stored.weights,
+            "models": stored.models,
+        }
+        manifest = {
+            "format": FORMAT,
+            "name": target.name,
+            "engines": list(config.engines),
+            "prior": prior,
+            "generator": generator,
+            "built": _built(),
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _check_channels(found: WeightsFolder, weights: Path) -> None:
+    transformer, vae = found.dit_config.latent_channels, found.vae_config.latent_channels
+    if transformer != vae:
+        raise ConfigError(
+            f"{weights}: expected transformer and VAE of one latent size, found {transformer} and {vae} channels; "
+            "mend config.json or use files that belong together"
+        )
+
+
+def _copied_prior(source: Path | None, folder: Path) -> dict[str, Any]:
+    """The occlusion prior of another bundle and its entry."""
+    prior = open_bundle(source).prior
+    path = folder / "prior.onnx"
+    path.write_bytes(prior.graph)
+    sizes = {name: getattr(prior, name) for name in ("short_side_px", "multiple_px", "parameters")}
+    return file_entry(path) | sizes
+
+
+def _export_vae(found: WeightsFolder, config: ExportConfig, stored: Stored) -> int:
+    vae = load_vae(found.vae, found.vae_config)
+    encoder, decoder = EncoderStep.folded(vae), DecoderStep.folded(vae)
+    if "onnx" in config.engines:
+        for role, program in (encoder_graphs(encoder) | decoder_graphs(decoder)).items():
+            stored.add_graph(role, program)
+    state = encoder.state_dict() | decoder.state_dict()
+    if "cuda" in config.engines:
+        stored.add_weights("vae", state, as_json(found.vae_config))
+    return sum(tensor.numel() for tensor in state.values())
+
+
+def _export_dit(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tables: StepTables, stored: Stored) -> int:
+    dit = _baked(found, config, prompt, tables)
+    if "onnx" in config.engines:
+        stored.add_graph("control", control_graph(dit))
+        stored.add_graph("step", step_graph(dit))
+    if "cuda" in config.engines:
+        stored.add_weights("dit", dit.state_dict(), as_json(dit.config))
+    return sum(tensor.numel() for tensor in dit.state_dict().values())
+
+
+def _baked(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tables: StepTables) -> BakedDit:
+    adapter = None if config.adapter is None else open_checkpoint(config.adapter)
+    sources = [open_checkpoint(found.dit), *([adapter] if adapter else [])]
+    sizes = replace(found.dit_config, occlusion=any(map(has_occlusion, sources)))
+    dit = load_dit(found.dit, sizes)
+    if adapter is not None:
+        merge_adapter(dit, adapter, config.lora_scale)
+    return bake(dit, prompt.embedding, tables.timesteps)
+
+
+def _described(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tables: StepTables) -> dict[str, Any]:
+    vae = found.vae_config
+    return {
+        "latent_channels": vae.latent_channels,
+        "latent_px": vae.latent_px,
+        "latent_frames": vae.latent_frames,
+        "multiple_px": vae.latent_px * PATCH[1],
+        "max_pixels": config.max_pixels,
+        "profiles": [],
+        "window_latents": config.window_latents,
+        "overlap_latents": config.overlap_latents,
+        "latents_fixed": False,
+        "shift": config.shift,
+        "default_steps": config.steps,
+        "timesteps": list(tables.timesteps),
+        "steps": tables.manifest,
+        "prompt": prompt.text,
+        "precision": "fp32",
+    }
+
+
+def _built() -> dict[str, str]:
+    """What made the bundle: versions, and the commit where this runs from a checkout."""
+    packages = {name: version(name) for name in ("torch", "onnx", "onnxscript", "safetensors")}
+    return {"clear_rt": __version__, "commit": _commit(), **packages}
+
+
+def _commit() -> str:
+    root = Path(__file__).resolve().parents[1]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return "unknown"
+    found = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,302 @@
+"""The main job with a generator: every frame gets what was generated from it, and nothing outside its text changes.
+
+The scenes' brightness says which frame it is, and the block engine answers with the inverse of what it was shown, so a
+generated frame in another's place cannot go unseen.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from clear_rt import frames
+from clear_rt.config import CompositeConfig, DenoiseConfig, MatteConfig, RegionConfig, RunConfig, WriteConfig
+from clear_rt.crops import Placement, place
+from clear_rt.errors import EngineError
+from clear_rt.matte_planes import alpha_for, luma_alpha
+from clear_rt.remover import Remover
+from clear_rt.shapes import Box, Size, plane_box, whole
+from tests.block_engine import BlockEngine, answer, bundle, spec
+from tests.numbered_scene import SIZE, TEXT, numbered_scene
+
+
+def _config(mode="off", region=None, **denoise):
+    return RunConfig(
+        region=region or RegionConfig(),
+        # Blocks need no hysteresis: the engine's maps are certain.
+        matte=MatteConfig(reach_frames=1, least_frames=1),
+        composite=CompositeConfig(fill="model", mode=mode),
+        write=WriteConfig(lossless=True),
+        denoise=DenoiseConfig(**denoise),
+    )
+
+
+def _remove(source, target, config=None, engine=None, observe=None, **changes):
+    remover = Remover(config or _config(), bundle=bundle(spec(**changes)), engine=engine or BlockEngine())
+    return remover(source, target, observe=observe)
+
+
+def _generated_from(frame, run, picture, generator):
+    """What belongs into `run.box` of a frame, as samples of its planes."""
+    placement = place(run.box, picture, generator.multiple_px, generator.max_pixels, generator.profiles)
+    crop = placement.cut(frame.rgb(placement.scaled.height_px, placement.scaled.width_px))
+    return frame.samples_of(placement.restore(answer(crop).astype(np.float32)), run.box)
+
+
+def _assert_regions_are_generated(source, target, report, **changes):
+    """With --composite off: every frame of a run holds what was generated from that very frame, to rounding."""
+    info, generator = frames.probe(source), spec(**changes)
+    picture = Size(info.width_px, info.height_px)
+    count = 0
+    for was, now in zip(frames.read(source), frames.read(target), strict=True):
+        untouched = [np.ones(plane.samples.shape, bool) for plane in was.planes]
+        for run in report.runs:
+            if not run.start_frame <= was.index < run.stop_frame:
+                continue
+            count += 1
+            for plane, free, expected in zip(
+                now.planes, untouched, _generated_from(was, run, picture, generator), strict=True
+            ):
+                inner = plane_box(run.box, plane.step_x_px, plane.step_y_px).slices
+                found = (plane.samples[inner] >> plane.shift).astype(float)
+                limit = 2**plane.bits - 1
+                # Half a code of rounding, and what fp32 leaves over.
+                assert np.abs(found - np.clip(expected, 0, limit)).max() <= 0.52 * 2 ** (plane.bits - 8), was.index
+                free[inner] = False
+        for before, after, free in zip(was.planes, now.planes, untouched, strict=True):
+            np.testing.assert_array_equal(before.samples[free], after.samples[free])
+    assert count == sum(run.stop_frame - run.start_frame for run in report.runs) > 0
+
+
+@pytest.mark.parametrize("policy", ["paper", "reference", "stream"])
+def test_every_frame_of_a_run_gets_its_own_content(tmp_path, policy):
+    source = numbered_scene(tmp_path / "in.mkv", 60, [(7, 52, TEXT)])
+    report = _remove(source, tmp_path / "out.mkv", _config(policy=policy, steps=3))
+    assert report.frames == 60
+    (run,) = report.runs
+    assert run.start_frame <= 7
+    assert run.stop_frame >= 52
+    _assert_regions_are_generated(source, tmp_path / "out.mkv", report)
+    assert (report.policy, report.steps, report.seed, report.notes) == (policy, 3, 0, ())
+    assert report.windows >= {"paper": 3, "stream": 3, "reference": 1}[policy]
+    assert {"encode latents", "denoise", "decode latents", "lead: decode"} <= set(report.stage_seconds)
+
+
+@pytest.mark.parametrize("mode", ["membrane", "paste"])
+def test_nothing_outside_the_matte_changes(tmp_path, mode):
+    source, seen = numbered_scene(tmp_path / "in.mkv", 40, [(5, 36, TEXT)], pixel_format="yuv420p"), []
+    report = _remove(
+        source, tmp_path / "out.mkv", _config(mode), observe=lambda cleaned: seen.append(cleaned.matte.copy())
+    )
+    assert 31 <= report.frames_changed <= 40
+    changed = 0
+    for matte, was, now in zip(seen, frames.read(source), frames.read(tmp_path / "out.mkv"), strict=True):
+        luma = luma_alpha(matte, SIZE, whole(SIZE))
+        for before, after in zip(was.planes, now.planes, strict=True):
+            alpha = alpha_for(luma, whole(SIZE), before.step_x_px, before.step_y_px, spread=before.kind == "chroma")
+            differs = before.samples != after.samples
+            assert not (differs & (alpha == 0)).any()
+            changed += differs.any()
+        if mode == "paste":
+            # The inverse of white is black: text turns into it and into nothing else.
+            text = now.planes[0].samples[TEXT.slices]
+            assert was.index < 5 or was.index >= 36 or text.mean() < 200
+    assert changed
+
+
+def test_the_membrane_puts_the_sources_brightness_under_the_text(tmp_path):
+    """The generated box is a slope of its own brightness; shifted to meet the source it is the source's."""
+    source = numbered_scene(tmp_path / "in.mkv", 30)
+    clean = numbered_scene(tmp_path / "clean.mkv", 30, [])
+
+    class Even(BlockEngine):
+        def decode(self, latent, caches):
+            answered, caches = super().decode(latent, caches)
+            return np.full_like(answered, 0.5), caches
+
+    _remove(source, tmp_path / "out.mkv", _config("membrane"), Even())
+    for now, truth in zip(frames.read(tmp_path / "out.mkv"), frames.read(clean), strict=True):
+        found, expected = (frame.planes[0].samples[TEXT.slices].astype(float) for frame in (now, truth))
+        assert np.abs(found - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "count"),
+    [
+        ([(0, 20, TEXT)], 40),
+        ([(20, 40, TEXT)], 40),
+        ([(0, 40, TEXT), (10, 30, Box(40, 10, 100, 10))], 40),
+        ([(0, 25, Box(40, 10, 100, 10)), (12, 40, TEXT)], 40),
+        ([(0, 1, TEXT)], 1),
+        ([(0, 2, TEXT)], 2),
+        ([(3, 12, TEXT), (30, 39, TEXT)], 45),
+    ],
+    ids=["start", "end", "inside another", "overlapping", "one frame", "two frames", "one after another"],
+)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_runs_in_every_place(tmp_path, texts, count, fixed):
+    source = numbered_scene(tmp_path / "in.mkv", count, texts)
+    engine = BlockEngine()
+    report = _remove(source, tmp_path / "out.mkv", engine=engine, latents_fixed=fixed)
+    assert len(report.runs) == len(texts)
+    _assert_regions_are_generated(source, tmp_path / "out.mkv", report)
+    assert report.windows == len(engine.window_latents)
+    short = sum(run.stop_frame - run.start_frame <= 13 for run in report.runs)
+    assert len(report.notes) == bool(short)
+    if short:
+        assert report.notes[0].startswith(f"{short} of {len(texts)} run")
+    if fixed:
+        assert set(engine.window_latents) == {5}
+
+
+@pytest.mark.parametrize(
+    ("size", "pixel_format"),
+    [
+        (Size(191, 127), "yuv420p"),
+        (Size(193, 128), "yuv422p10le"),
+        (Size(192, 129), "gray"),
+        (Size(192, 128), "bgr0"),
+        (Size(152, 112), "yuv410p"),
+    ],
+)
+@pytest.mark.parametrize("region", ["auto", "full", "fixed"])
+def test_odd_sizes_and_formats(tmp_path, size, pixel_format, region):
+    """A fixed region begins and ends at odd pixels."""
+    source = numbered_scene(tmp_path / "in.mkv", 10, size=size, pixel_format=pixel_format)
+    config = RegionConfig(mode=region, box=Box(31, 85, 115, 25) if region == "fixed" else None)
+    report = _remove(source, tmp_path / "out.mkv", _config(region=config))
+    if region == "fixed":
+        assert report.runs[0].box == config.box
+    if region == "full":
+        assert report.runs[0].box == whole(size)
+    _assert_regions_are_generated(source, tmp_path / "out.mkv", report)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"max_pixels": 2048}, {"profiles": (Size(48, 16), Size(96, 16))}, {"profiles": (Size(512, 256),)}]
+)
+def test_regions_are_scaled_to_the_bundle(tmp_path, changes):
+    source = numbered_scene(tmp_path / "in.mkv", 20)
+    engine = BlockEngine()
+    report = _remove(source, tmp_path / "out.mkv", engine=engine, **changes)
+    _assert_regions_are_generated(source, tmp_path / "out.mkv", report, **changes)
+    (shape,) = {shape[2:] for shape in engine.encoded_shapes}
+    if "max_pixels" in changes:
+        assert shape[0] * shape[1] <= changes["max_pixels"]
+    else:
+        assert Size(shape[1], shape[0]) in changes["profiles"]
+    assert report.regions_scaled == ((512, 256) not in changes.get("profiles", ()))
+
+
+def test_turned_pictures(tmp_path):
+    """Stored on its side, so the text is drawn there too: upright it is a tall box."""
+    turn = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    source = numbered_scene(tmp_path / "in.mkv", 20, matrix=turn, pixel_format="yuv422p")
+    assert frames.probe(source).rotation_degrees != 0
+    report = _remove(source, tmp_path / "out.mkv")
+    assert report.runs[0].box.height_px > report.runs[0].box.width_px
+    _assert_regions_are_generated(source, tmp_path / "out.mkv", report)
+
+
+def test_a_file_without_text_is_copied_and_no_model_runs(tmp_path):
+    engine = BlockEngine()
+    report = _remove(numbered_scene(tmp_path / "in.mkv", 12, []), tmp_path / "out.mkv", engine=engine)
+    assert report.video_copied
+    assert (report.windows, report.regions_scaled, report.notes) == (0, 0, ())
+    assert (report.policy, report.steps) == ("paper", 2)
+    assert engine.encoded_shapes == []
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path):
+    class Noisy(BlockEngine):
+        """Stops half-way, so that noise is left in the picture."""
+
+        def velocity(self, latents, control, row):
+            return super().velocity(latents, control, row) * np.float32(0.5)
+
+    source = numbered_scene(tmp_path / "in.mkv", 25)
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        _remove(source, tmp_path / f"{name}.mkv", _config(seed=seed), Noisy())
+        results.append([frame.planes[0].samples.copy() for frame in frames.read(tmp_path / f"{name}.mkv")])
+    assert all(np.array_equal(a, b) for a, b in zip(results[0], results[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(results[0], results[2], strict=True))
+
+
+def _most_live_crops(monkeypatch, source, target, **changes):
+    """Crops that were alive at once, counted as they come and go."""
+    live, most = Counter(), Counter()
+    cut = Placement.cut
+
+    def counted(self, rgb):
+        crop = cut(self, rgb)
+        live["crops"] += 1
+        most["crops"] = max(most["crops"], live["crops"])
+        weakref.finalize(crop, live.subtract, ["crops"])
+        return crop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Placement, "cut", counted)
+        report = _remove(source, target, **changes)
+    assert live["crops"] == 0
+    return most["crops"], report
+
+
+def test_memory_does_not_grow_with_a_run(tmp_path, monkeypatch):
+    """At most the queue of 8, one on either side of it and the group of four that is being encoded."""
+    for count in (60, 240):
+        source = numbered_scene(tmp_path / f"in{count}.mkv", count)
+        most, report = _most_live_crops(monkeypatch, source, tmp_path / f"out{count}.mkv")
+        assert report.runs[0].stop_frame == count
+        assert most <= 8 + 2 + 4 + 1
+
+
+def test_memory_of_simultaneous_runs_is_that_of_the_windows_ahead(tmp_path, monkeypatch):
+    """While one run's windows are filled the other's crops wait: with 2 steps those of two windows, 32 frames."""
+    texts = [(0, 1 << 30, TEXT), (0, 1 << 30, Box(40, 10, 100, 10))]
+    for count in (60, 240):
+        source = numbered_scene(tmp_path / f"in{count}.mkv", count, texts)
+        most, report = _most_live_crops(monkeypatch, source, tmp_path / f"out{count}.mkv")
+        assert len(report.runs) == 2
+        assert most <= 4 * 8 + 2 * (8 + 2 + 4 + 1)
+
+
+@pytest.mark.parametrize("fail_after_steps", [0, 9])
+def test_an_engine_that_fails_leaves_nothing(tmp_path, fail_after_steps, monkeypatch):
+    source, closed = numbered_scene(tmp_path / "in.mkv", 150), []
+    read = frames.read
+
+    def watched(info):
+        closed.append(False)
+        number = len(closed) - 1
+        try:
+            yield from read(info)
+        finally:
+            closed[number] = True
+
+    monkeypatch.setattr(frames, "read", watched)
+    folder = tmp_path / "target"
+    folder.mkdir()
+    with pytest.raises(EngineError, match="as it was told to"):
+        _remove(source, folder / "out.mkv", engine=BlockEngine(fail_after_steps))
+    assert closed == [True, True, True]
+    assert not list(folder.iterdir())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clear_rt")]
+
+
+def test_an_interrupt_leaves_nothing(tmp_path):
+    source, folder = numbered_scene(tmp_path / "in.mkv", 150), tmp_path / "target"
+    folder.mkdir()
+
+    def interrupt(cleaned):
+        if cleaned.source.index == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _remove(source, folder / "out.mkv", observe=interrupt)
+    assert not list(folder.iterdir())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clear_rt")]
