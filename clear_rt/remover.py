@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
@@ -217,7 +218,7 @@ class Remover:
         with (
             frames.Writer(info, target, self.config.write) as writer,
             Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
-            self._contents(info, runs, watch) as contents,
+            self._contents(info, runs, watch, tell) as contents,
             closing(self._mapped(info, runs, watch)) as all_mapped,
         ):
             kept, mapped = tee(all_mapped)
@@ -241,11 +242,11 @@ class Remover:
         return edited._replace(windows=contents.windows, regions_scaled=contents.regions_scaled, notes=contents.notes)
 
     def _contents(
-        self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch
+        self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch, tell: Progress
     ) -> Contents | nullcontext[None]:
         if self._generator is None:
             return nullcontext()
-        return Contents(info, runs, self._generator, queue_frames(info), watch)
+        return Contents(info, runs, self._generator, queue_frames(info), watch, partial(tell, "generating"))
 
     def _filled(self, item: Mapped, matte: UInt8, contents: Contents | None) -> frames.Frame:
         """The frame with the text of its runs replaced."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from clear_rt.export.config import ExportConfig
-from clear_rt.schedule import bf16, sigmas
-
-_TIMESTEPS_PER_SIGMA = 1000
+from clear_rt.schedule import bf16, sigmas, timesteps
 
 
 class StepTables(NamedTuple):
@@ -19,14 +17,15 @@ class StepTables(NamedTuple):
 
 def step_tables(config: ExportConfig) -> StepTables:
     """Noise levels that several numbers of steps share are one row: 22 rows for 2, 3, 4, 5, 10 and 20 steps."""
-    levels = {steps: sigmas(steps, config.shift) for steps in config.all_step_counts}
-    rows = sorted({sigma for table in levels.values() for sigma in table[:-1]}, reverse=True)
-    exact = [_TIMESTEPS_PER_SIGMA * sigma for sigma in rows]
-    told = exact if config.timesteps == "exact" else [bf16(timestep) for timestep in exact]
+    told = {steps: timesteps(steps, config.shift) for steps in config.all_step_counts}
+    rows = sorted({timestep for table in told.values() for timestep in table}, reverse=True)
     return StepTables(
-        timesteps=tuple(told),
+        timesteps=tuple(rows if config.timesteps == "exact" else map(bf16, rows)),
         manifest={
-            str(steps): {"sigmas": list(table), "rows": [rows.index(sigma) for sigma in table[:-1]]}
-            for steps, table in levels.items()
+            str(steps): {
+                "sigmas": list(sigmas(steps, config.shift)),
+                "rows": [rows.index(timestep) for timestep in table],
+            }
+            for steps, table in told.items()
         },
     )

@@ -96,3 +96,17 @@ def test_each_run_has_noise_of_its_own_and_it_does_not_depend_on_who_is_asked_fi
     for run in runs:
         np.testing.assert_array_equal(found[0][run], found[1][run])
     assert np.abs(found[0][runs[0]][5] - found[0][runs[1]][0]).max() > 1
+
+
+def test_progress_is_told_long_before_the_first_frame_is_there(scene):
+    told = []
+    runs = [RegionRun(0, 40, TEXT), RegionRun(50, 60, ABOVE)]
+    generator = CropGenerator(BlockEngine(), spec(), DenoiseConfig())
+    with Contents(scene, runs, generator, 4, Stopwatch(), lambda *counts: told.append(counts)) as contents:
+        contents.next_of(runs[0])
+        first = len(told)
+        assert first >= 17
+        for run, frames_left in ((runs[0], 39), (runs[1], 10)):
+            for _ in range(frames_left):
+                contents.next_of(run)
+    assert told == [(done, 50) for done in range(1, 51)]

@@ -6,7 +6,7 @@ import pytest
 
 from clear_rt.export.config import STEP_COUNTS, ExportConfig
 from clear_rt.export.steps import step_tables
-from clear_rt.schedule import sigmas
+from clear_rt.schedule import sigmas, timesteps
 
 
 def test_five_steps_are_those_of_the_reference():
@@ -32,7 +32,7 @@ def test_every_count_finds_its_own_timesteps(steps):
     for count, table in tables.manifest.items():
         assert table["sigmas"] == list(sigmas(int(count)))
         told = [tables.timesteps[row] for row in table["rows"]]
-        assert told == [1000 * sigma for sigma in table["sigmas"][:-1]]
+        assert told == list(timesteps(int(count)))
 
 
 def test_levels_in_common_are_one_row():
