@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.clips import HOME, clip
 from benchmarks.environment import ROOT
-from benchmarks.measure import Finished, run_python
+from benchmarks.measure import run_python
 from benchmarks.peaks import coding_fps, matmul_gflop_per_s
 from benchmarks.random_weights import PROMPT_TOKENS, SMALL_DIT, SMALL_VAE, write_random_weights
 from benchmarks.report import Row, finish
@@ -28,10 +28,12 @@ PATCH_PX = 16
 LIMIT_MB = 3000.0
 _REMOVE = """
 import clear_rt
-from clear_rt.config import CompositeConfig, RunConfig
+from clear_rt.config import CompositeConfig, RegionConfig, RunConfig
 from pathlib import Path
-source, target, bundle, engine = sys.argv[1:]
-config = RunConfig(bundle=Path(bundle), engine=engine, composite=CompositeConfig(fill="model"))
+source, target, bundle, engine, region = sys.argv[1:]
+config = RunConfig(
+    bundle=Path(bundle), engine=engine, composite=CompositeConfig(fill="model"), region=RegionConfig(mode=region)
+)
 result = clear_rt.remove(source, target, config).as_dict()
 """
 
@@ -62,22 +64,27 @@ def window_tokens(box: dict[str, int]) -> int:
     return WINDOW_LATENTS * -(-box["width_px"] // PATCH_PX) * -(-box["height_px"] // PATCH_PX)
 
 
-def rows(engine: str, video: Path, done: Finished) -> list[Row]:
+def measure(engine: str, region: str, video: Path) -> list[Row]:
+    """One run in a process of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = [str(video), str(Path(scratch) / "out.mp4"), str(bundle()), engine, region]
+        done = run_python(_REMOVE, arguments)
     report = done.result
-    stages = report["stage_seconds"]
-    case = f"{WIDTH_PX}x{HEIGHT_PX} text, {engine}"
     box = report["runs"][0]["box"]
     gflop = report["windows"] * report["steps"] * step_gflop(SMALL_DIT, window_tokens(box))
-    detail = {"frames": report["frames"], "windows": report["windows"], "steps": report["steps"], "box": box,
-              "stage_seconds": stages}  # fmt: skip
+    case = f"{WIDTH_PX}x{HEIGHT_PX} {region}, {engine}"
+    detail = {name: report[name] for name in ("frames", "windows", "steps", "stage_seconds")} | {"box": box}
+    coding = coding_fps(video, WriteConfig(), decodes=3, encodes=1)
+    speed = gflop / report["stage_seconds"]["denoise"]
+    figures = (
+        ("remove, model", report["fps"], "fps", coding, "coding alone"),
+        ("denoise", speed, "GFLOP/s", matmul_gflop_per_s(), "matrix product"),
+        ("peak memory", done.peak_bytes / 1e6, "MB", LIMIT_MB, "limit"),
+    )
     return [
-        Row(case=case, metric="remove, model", value=report["fps"], unit="fps",
-            bound=coding_fps(video, WriteConfig(), decodes=3, encodes=1), bound_name="coding alone", detail=detail),
-        Row(case=case, metric="denoise", value=gflop / stages["denoise"], unit="GFLOP/s",
-            bound=matmul_gflop_per_s(), bound_name="matrix product"),
-        Row(case=case, metric="peak memory", value=done.peak_bytes / 1e6, unit="MB",
-            bound=LIMIT_MB, bound_name="limit"),
-    ]  # fmt: skip
+        Row(case=case, metric=metric, value=value, unit=unit, bound=bound, bound_name=name, detail=detail)
+        for metric, value, unit, bound, name in figures
+    ]
 
 
 def print_stages(row: Row) -> None:
@@ -92,13 +99,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="length of the clip")
     parser.add_argument("--engine", action="append", choices=("onnx", "cuda"), help="onnx if left out")
     options = parser.parse_args()
-    video, folder = clip(WIDTH_PX, HEIGHT_PX, options.seconds, text=True), bundle()
+    video = clip(WIDTH_PX, HEIGHT_PX, options.seconds, text=True)
     found: list[Row] = []
     for engine in options.engine or ["onnx"]:
-        with tempfile.TemporaryDirectory() as scratch:
-            done = run_python(_REMOVE, [str(video), str(Path(scratch) / "out.mp4"), str(folder), engine])
-        found += rows(engine, video, done)
-        print_stages(found[-3])
+        for region in ("auto", "full"):
+            found += measure(engine, region, video)
+            print_stages(found[-1])
     finish("model", found)
 
 

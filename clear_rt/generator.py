@@ -18,7 +18,8 @@ PARTS = ("dit", "vae")
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8")
 
 _LONGEST_SIDE_PX = 16384
-_LONGEST_WINDOW_LATENTS = 4096
+# Rotary tables end there (models.rope).
+_LONGEST_WINDOW_LATENTS = 1024
 _MOST_STEPS = 1000
 
 

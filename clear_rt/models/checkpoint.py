@@ -34,7 +34,8 @@ _BROKEN = (
 )
 _NESTS = ("model_state", "model_state_dict", "dit_state_dict")
 # At the start of a name only: what trainers and compilers wrap around a model.
-_WRAPPERS = re.compile(r"(?:model\.|pipe\.dit\.|module\.|_orig_mod\.)+")
+_WRAPPERS = re.compile(r"(?:model\.|pipe\.dit\.|module\.|_orig_mod\.|base_model\.)+")
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -59,17 +60,19 @@ class Checkpoint(Mapping[str, Tensor]):
         return {name: stored.shape for name, stored in self._stored.items()}
 
     def __getitem__(self, name: str) -> Tensor:
-        """Raises WeightsError where the values cannot be read or are not plain floating-point numbers."""
+        """Raises WeightsError where the values cannot be read, are not plain floating-point numbers, or not finite."""
         stored = self._stored[name]
         try:
             tensor = stored.read()
         except (SafetensorError, OSError, RuntimeError) as error:
             raise WeightsError(f"{self.source}: cannot read {name} ({error}); fetch the file again") from error
-        if tensor.layout != torch.strided or not tensor.is_floating_point():
+        if tensor.layout != torch.strided or tensor.dtype not in _DTYPES:
             raise WeightsError(
                 f"{self.source}: expected {name} to be dense and floating-point, found {tensor.dtype} {tensor.layout}; "
                 "use the weights before quantization"
             )
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{self.source}: {name} holds NaN or infinity; fetch the file again")
         return tensor
 
     def __iter__(self) -> Iterator[str]:

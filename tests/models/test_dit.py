@@ -19,7 +19,7 @@ from clear_rt.models.dit import Dit, sinusoids  # noqa: E402
 from clear_rt.models.dit_config import WAN_FUN_CONTROL, WAN_T2V, DitConfig  # noqa: E402
 from clear_rt.models.dit_names import diffusers_names, dit_shapes  # noqa: E402
 from clear_rt.models.patches import unpatchify  # noqa: E402
-from clear_rt.models.signature import signature  # noqa: E402
+from tests.signature import signature  # noqa: E402
 
 LIMIT = 1e-5
 SMALL = DitConfig(width=96, heads=4, layers=3, ffn_width=200, text_width=64, freq_width=64, image_width=40)

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from clear_rt.models.signature import signature
+from tests.signature import signature
 
 
 def test_definition():
