@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from clear_rt.bundle import Bundle
 from clear_rt.config import EngineName
 from clear_rt.errors import EngineError
+from clear_rt.runtime.device import gpu_count
 
 Floats = npt.NDArray[np.float32]
 Caches = Sequence[Any]
@@ -22,7 +22,7 @@ _RUN_HERE = ("onnx", "cuda")
 class Engine(Protocol):
     """Runs the networks of one bundle. Everything but `occlusion` needs a bundle with a generator.
 
-    Latents are normalised, [C, L, h, w], one eighth of the picture's size each way.
+    Latents are normalised, [C, L, h, w], the picture's size divided by the bundle's `latent_px` each way.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Engine(Protocol):
     def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """The next frames of a run, [3, T, H, W] in [-1, 1] -> latent [C, h, w], and what the next call must be given.
 
-        T is 1 at the start, where there are no caches, and 4 afterwards.
+        T is 1 at the start, where there are no caches, and the bundle's `latent_frames` afterwards.
         """
         ...
 
@@ -56,25 +56,27 @@ def _way_out(bundle: Bundle) -> str:
     return f"use --engine {runs[0]}" if runs else "give a bundle that was built for onnx"
 
 
-def _chosen(name: EngineName, bundle: Bundle) -> EngineName:
+def _chosen(name: EngineName, bundle: Bundle, *, generates: bool) -> EngineName:
     if name != "auto":
         return name
-    if "cuda" in bundle.engines and find_spec("torch") is not None:
-        from clear_rt.runtime.torch import sees_gpu
-
-        if sees_gpu() or "onnx" not in bundle.engines:
-            return "cuda"
-    return "onnx"
+    if not generates or "cuda" not in bundle.engines:
+        return "onnx"
+    # torch takes a second to import, and may be installed in a way that does not work: only where it is of use.
+    return "cuda" if "onnx" not in bundle.engines or gpu_count() > 0 else "onnx"
 
 
-def open_engine(name: EngineName, bundle: Bundle) -> Engine:
-    """The engine asked for; `auto` takes `cuda` where the bundle holds it and torch sees a GPU, else `onnx`.
+def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True) -> Engine:
+    """The engine asked for; `auto` takes `cuda` where the bundle holds it and there is a GPU, else `onnx`.
+
+    Without `generates` only the prior will be run, which every bundle holds for `onnx`.
 
     Raises:
-        EngineError: the bundle holds nothing for that engine, this version cannot run it, or what it holds is not ours.
+        EngineError: the bundle holds nothing for that engine, this version cannot run it, or what it needs is not
+            installed.
+        BundleError: what the bundle holds is not ours.
     """
-    chosen, held = _chosen(name, bundle), ", ".join(bundle.engines)
-    if chosen not in bundle.engines:
+    chosen, held = _chosen(name, bundle, generates=generates), ", ".join(bundle.engines)
+    if chosen not in bundle.engines and (generates or chosen != "onnx"):
         raise EngineError(
             f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[chosen]}; {_way_out(bundle)}"
         )
@@ -84,9 +86,19 @@ def open_engine(name: EngineName, bundle: Bundle) -> Engine:
             f"{_way_out(bundle)}"
         )
     if chosen == "cuda":
-        from clear_rt.runtime.torch import TorchEngine
-
-        return TorchEngine(bundle)
+        return _torch_engine(bundle)
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)
+
+
+def _torch_engine(bundle: Bundle) -> Engine:
+    try:
+        from clear_rt.runtime.torch import TorchEngine
+    except (ImportError, OSError) as error:
+        other = "or use --engine onnx" if "onnx" in bundle.engines else "or give a bundle that was built for onnx"
+        raise EngineError(
+            f"--engine cuda needs torch and safetensors, which cannot be imported ({' '.join(str(error).split())}); "
+            f"run pip install 'clear-rt[cuda]' {other}"
+        ) from None
+    return TorchEngine(bundle)

@@ -13,12 +13,9 @@ from clear_rt.bundle import Bundle, GeneratorSpec
 from clear_rt.errors import EngineError
 from clear_rt.runtime.engine import Caches, Floats
 from clear_rt.runtime.onnx_prior import OnnxPrior
-from clear_rt.runtime.onnx_session import ANY, check_tensors, first_line, open_session
+from clear_rt.runtime.onnx_session import ANY, Tensor, check_tensors, first_line, open_session
 
 _FLOAT = "tensor(float)"
-# What a graph takes besides caches, and what it gives: name and number of axes.
-_TAKES = {"encoder": [("frames", 5)], "decoder": [("latent", 5)], "control": [("latents", 5)]}
-_GIVES = {"encoder": ("latent", 5), "decoder": ("frames", 5), "control": ("control", 3), "step": ("velocity", 5)}
 
 
 class OnnxEngine:
@@ -86,20 +83,29 @@ class OnnxEngine:
     def _opened(self, role: str) -> onnxruntime.InferenceSession:
         graph = self._generator.graphs[role]
         session = open_session(graph.path, graph.graph, graph.data)
-        part, _, when = role.partition("_")
         caches = sum(tensor.name.startswith("next_") for tensor in session.get_outputs())
-        given = _TAKES.get(part, []) + [(f"cache_{i}", 5) for i in range(caches if when == "next" else 0)]
-        wanted = [(name, _FLOAT, (ANY,) * axes) for name, axes in given]
-        if role == "step":
-            wanted = [("latents", _FLOAT, (ANY,) * 5), ("control", _FLOAT, (ANY,) * 3), ("row", "tensor(int64)", ())]
-        name, axes = _GIVES[part]
-        made = [(name, _FLOAT, (ANY,) * axes), *((f"next_{i}", _FLOAT, (ANY,) * 5) for i in range(caches))]
-        check_tensors(graph.path, "input", session.get_inputs(), wanted)
+        given, made = _tensors(role, self._generator.latent_channels, caches)
+        check_tensors(graph.path, "input", session.get_inputs(), given)
         check_tensors(graph.path, "output", session.get_outputs(), made)
         self._sessions[role] = session
         return session
 
 
+def _tensors(role: str, channels: int, caches: int) -> tuple[list[Tensor], list[Tensor]]:
+    """What the graph of a role takes and gives, for latents of so many channels."""
+    part, _, when = role.partition("_")
+    latent, frames = ("latent", _FLOAT, (1, channels, 1, ANY, ANY)), ("frames", _FLOAT, (1, 3, ANY, ANY, ANY))
+    latents, control = ("latents", _FLOAT, (1, channels, ANY, ANY, ANY)), ("control", _FLOAT, (1, ANY, ANY))
+    if part == "control":
+        return [latents], [control]
+    if part == "step":
+        velocity = ("velocity", _FLOAT, (1, channels, ANY, ANY, ANY))
+        return [latents, control, ("row", "tensor(int64)", ())], [velocity]
+    given, made = (frames, latent) if part == "encoder" else (latent, frames)
+    old, new = ([(f"{word}_{i}", _FLOAT, (1, *(ANY,) * 4)) for i in range(caches)] for word in ("cache", "next"))
+    return [given, *(old if when == "next" else ())], [made, *new]
+
+
 def _value(array: npt.NDArray[Any]) -> onnxruntime.OrtValue:
     """A tensor of ONNX Runtime in the array's own memory, where that has no gaps."""
-    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import onnxruntime
 
@@ -15,19 +16,29 @@ from clear_rt.errors import EngineError
 ANY = -1
 # Name, element type and sizes.
 Tensor = tuple[str, str, tuple[int | None, ...]]
+_LOCATION = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
+# ONNX Runtime prefixes its messages with where in its own source they come from.
+_LONGEST_REASON = 160
 
 
 def first_line(error: Exception) -> str:
     """What of an error of ONNX Runtime fits into a sentence."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
 
 
 def open_session(path: Path, graph: bytes, weights: Path | None = None) -> onnxruntime.InferenceSession:
-    """A session on the CPU. Weights beside the graph are taken from the folder of `weights` only, which was verified.
+    """A session on the CPU. `weights` is the verified file beside the graph, where it keeps some there.
 
     Raises:
-        EngineError: the graph cannot be loaded, or keeps weights in a file that no hash covers.
+        EngineError: the graph cannot be loaded, or keeps weights in another file, which no hash covers.
     """
+    others = _outside(graph) - {weights.name if weights else ""}
+    if others:
+        raise EngineError(
+            f"{path} keeps weights in {', '.join(sorted(others))}, which the bundle's hashes do not cover; "
+            "export it with all weights inside"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # Spinning between pictures takes the core that the decoder and the encoder wait for.
@@ -37,13 +48,15 @@ def open_session(path: Path, graph: bytes, weights: Path | None = None) -> onnxr
     _share_one_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False
-    # A graph loaded from bytes may name files of the current folder for its weights, which no hash covers.
+    # Without a folder, a graph loaded from bytes would look for weights in the current one.
     folder = "/dev/null" if weights is None else str(weights.parent.absolute())
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises classes that it does not export
-        _refuse(path, error)
+        raise EngineError(
+            f"ONNX Runtime cannot load {path}: {first_line(error)}; build or fetch the bundle again"
+        ) from None
 
 
 @cache
@@ -55,24 +68,23 @@ def _share_one_arena() -> None:
     onnxruntime.create_and_register_allocator(place, None)
 
 
-def _refuse(path: Path, error: Exception) -> NoReturn:
-    if "external data" in str(error).lower():
-        raise EngineError(
-            f"{path} keeps weights in another file, which the bundle's hash does not cover; "
-            "export it with all weights inside"
-        ) from None
-    raise EngineError(
-        f"ONNX Runtime cannot load {path}: {first_line(error)}; build or fetch the bundle again"
-    ) from None
+def _outside(graph: bytes) -> set[str]:
+    """Names of the files in which a graph keeps weights: protobuf's entry of the key "location" and a short text."""
+    return {
+        graph[found.end() : found.end() + found[1][0]].decode(errors="replace") for found in _LOCATION.finditer(graph)
+    }
 
 
 def check_tensors(path: Path, role: str, tensors: list[Any], expected: Sequence[Tensor]) -> None:
-    """EngineError unless the graph has exactly the tensors that we feed it or take from it."""
-    fits = len(tensors) == len(expected) and all(map(_fits, tensors, expected))
-    if not fits:
-        raise EngineError(
-            f"{path}: expected the {role} {_said(expected)}, found {_said(_found(tensors))}; build the bundle again"
-        )
+    """EngineError, naming the first that differs, unless the graph has just the tensors that we feed it or take."""
+    found = _found(tensors)
+    for i in range(max(len(found), len(expected))):
+        if i >= len(found) or i >= len(expected) or not _fits(tensors[i], expected[i]):
+            place = role if len(expected) == 1 else f"{role} {i + 1} of {len(expected)},"
+            raise EngineError(
+                f"{path}: expected the {place} {_said(expected[i : i + 1])}, found {_said(found[i : i + 1])}; "
+                "build the bundle again"
+            )
 
 
 def _fits(tensor: Any, expected: Tensor) -> bool:  # noqa: ANN401 - a class that ONNX Runtime does not export

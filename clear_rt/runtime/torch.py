@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clear_rt.bundle import Bundle, GeneratorSpec
-from clear_rt.errors import BundleError, EngineError
+from clear_rt.errors import BundleError, ConfigError, EngineError
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.config_json import from_json
 from clear_rt.models.vae_config import VaeConfig
@@ -24,17 +24,12 @@ from clear_rt.runtime.onnx_prior import OnnxPrior
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def sees_gpu() -> bool:
-    """Whether torch can use a GPU here."""
-    return torch.cuda.is_available()
-
-
 class TorchEngine:
     """The networks of a bundle as modules on one device; the prior stays on ONNX Runtime.
 
     Raises:
         BundleError: the weights do not fit the sizes that the manifest names.
-        EngineError: the bundle holds no generator, or a network fails, most likely for want of memory.
+        EngineError: the bundle holds no generator, or a network fails.
     """
 
     name = "cuda"
@@ -43,7 +38,7 @@ class TorchEngine:
         if bundle.generator is None:
             raise EngineError(f"--engine cuda: bundle {bundle.name} holds no generative model; use --engine onnx")
         self._prior = OnnxPrior(bundle.prior)
-        self._device = torch.device("cuda" if sees_gpu() else "cpu")
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dit = _dit(bundle.generator, self._device)
         self._encoder, self._decoder = _vae(bundle.generator, self._device)
 
@@ -78,11 +73,18 @@ class TorchEngine:
     def _ran(self, network: Callable[..., Any], *inputs: Tensor) -> Any:  # noqa: ANN401 - what the network returns
         try:
             return network(*inputs)
-        except RuntimeError as error:
-            raise EngineError(
-                f"--engine cuda failed on {[*inputs[0].shape]} ({str(error).splitlines()[0]}); "
-                "use a smaller --region or --engine onnx"
-            ) from None
+        except (RuntimeError, IndexError) as error:
+            remedy = "use a smaller --region" if _is_memory(error) else "build or fetch the bundle again"
+            raise EngineError(f"--engine cuda failed on {[*inputs[0].shape]} ({_short(error)}); {remedy}") from None
+
+
+def _is_memory(error: Exception) -> bool:
+    # On the CPU torch says it in words only.
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _array(tensor: Tensor) -> Floats:
@@ -91,37 +93,52 @@ def _array(tensor: Tensor) -> Floats:
 
 
 def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
-    with torch.device("meta"):
-        dit = BakedDit(from_json(BakedConfig, spec.models["dit"]))
-    state = _weights(spec.weights["dit"], device)
-    _filled(dit, state, spec.weights["dit"])
+    path = spec.weights["dit"]
+    dit = _built(BakedDit, BakedConfig, spec.models["dit"], path)
+    config, rows = dit.config, 1 + max(row for table in spec.step_tables.values() for row in table.rows)
+    if config.latent_channels != spec.latent_channels or config.timesteps < rows:
+        raise BundleError(
+            f"{path.parent}: expected a transformer of {spec.latent_channels} channels and {rows} timesteps or more, "
+            f"found {config.latent_channels} and {config.timesteps} in manifest.json; build the bundle again"
+        )
+    _filled(dit, _weights(path, device), path)
     return dit.place_turns(dit.time).eval()
 
 
 def _vae(spec: GeneratorSpec, device: torch.device) -> tuple[EncoderStep, DecoderStep]:
-    config, state = from_json(VaeConfig, spec.models["vae"]), _weights(spec.weights["vae"], device)
-    with torch.device("meta"):
-        encoder, decoder = EncoderStep(config), DecoderStep(config)
+    path, sizes = spec.weights["vae"], spec.models["vae"]
+    encoder, decoder = _built(EncoderStep, VaeConfig, sizes, path), _built(DecoderStep, VaeConfig, sizes, path)
+    state = _weights(path, device)
     parts = [{name: state.pop(name) for name in step.state_dict() if name in state} for step in (encoder, decoder)]
     for step, part in zip((encoder, decoder), parts, strict=True):
-        _filled(step, part | state, spec.weights["vae"])
+        _filled(step, part | state, path)
     return encoder, decoder
+
+
+def _built(kind: Callable[[Any], Module], sizes: type[Any], described: object, path: Path) -> Module:
+    """A network of the sizes in the manifest, without weights."""
+    try:
+        with torch.device("meta"):
+            return kind(from_json(sizes, described))
+    except (ConfigError, RuntimeError, ArithmeticError) as error:
+        raise BundleError(
+            f"{path.parent}: manifest.json describes no network for {path.name} ({_short(error)}); "
+            "build the bundle again"
+        ) from None
 
 
 def _weights(path: Path, device: torch.device) -> dict[str, Tensor]:
     try:
         return load_file(path, str(device))
     except Exception as error:  # noqa: BLE001 - safetensors raises a class of its own for every kind of damage
-        raise BundleError(f"{path} is no safetensors file ({error}); build the bundle again") from None
+        raise BundleError(f"{path} is no safetensors file ({_short(error)}); build the bundle again") from None
 
 
-def _filled(module: Module, state: dict[str, Tensor], path: Path) -> Module:
+def _filled(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise BundleError(
-            f"{path} does not fit the sizes in manifest.json ({reason}); build the bundle again"
+            f"{path} does not fit the sizes in manifest.json ({_short(error)}); build the bundle again"
         ) from None
     module.requires_grad_(False).eval()
-    return module

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from clear_rt.export.prompt import read_prompt  # noqa: E402
 from clear_rt.export.stored import file_entry  # noqa: E402
 from clear_rt.models.weights import load_dit, load_vae  # noqa: E402
 from clear_rt.models.weights_folder import find_weights  # noqa: E402
+from clear_rt.runtime.device import gpu_count  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 
 # float32 through some 30 layers: both sides round differently, each by 2**-24 a time.
@@ -143,7 +148,9 @@ def test_graphs_that_changed_places_are_refused(copy):
     _change(copy, swap)
     engine = open_engine("onnx", open_bundle(copy))
     _, caches = engine.encode(np.zeros((3, 1, 16, 16), np.float32), None)
-    with pytest.raises(EngineError, match=r"decoder_next\.onnx: expected the input frames .*, found latent"):
+    with pytest.raises(
+        EngineError, match=r"decoder_next\.onnx: expected the input 1 of \d+, frames .*, found latent .*"
+    ):
         engine.encode(np.zeros((3, 4, 16, 16), np.float32), caches)
 
 
@@ -165,5 +172,108 @@ def test_weights_that_are_no_safetensors_are_refused(copy):
 
 
 def test_auto_takes_onnx_without_a_gpu(random_bundle):
-    expected = "cuda" if torch.cuda.is_available() else "onnx"
+    expected = "cuda" if gpu_count() else "onnx"
     assert open_engine("auto", open_bundle(random_bundle)).name == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("dit", {"nope": 1}, "describes no network for dit.safetensors (BakedConfig holds exactly"),
+        ("dit", {"width": 10**9}, "describes no network for dit.safetensors"),
+        ("vae", {"temporal_down": True}, "describes no network for vae.safetensors (VaeConfig.temporal_down must be a"),
+        ("dit", {"latent_channels": 8}, "expected a transformer of 16 channels and 22 timesteps or more, found 8"),
+        ("dit", {"timesteps": 3}, "expected a transformer of 16 channels and 22 timesteps or more, found 16 and 3"),
+    ],
+)
+def test_sizes_that_make_no_network_are_a_damaged_bundle(copy, part, change, said):
+    _change(copy, lambda manifest: manifest["generator"]["models"][part].update(change))
+    with pytest.raises(BundleError, match=re.escape(said)):
+        open_engine("cuda", open_bundle(copy))
+
+
+def test_rows_beyond_the_table_fail_in_one_sentence(copy):
+    """The manifest may promise more timesteps than the graph holds; the graph then says so."""
+    latents = drawn(8, 16, 1, 2, 2)
+    engine = open_engine("onnx", open_bundle(copy))
+    with pytest.raises(EngineError, match=r"step\.onnx failed on .*"):
+        engine.velocity(latents, engine.control(latents), 1000)
+    engine = open_engine("cuda", open_bundle(copy))
+    with pytest.raises(EngineError, match=r"--engine cuda failed on \[1, 16, 1, 2, 2\] \(.*\); build or fetch"):
+        engine.velocity(latents, engine.control(latents), 1000)
+
+
+def _with_outside_weights(folder: Path, hashed: str, named: str) -> None:
+    """The control graph, its weights in the file `named`, while the manifest hashes the file `hashed`."""
+    onnx = pytest.importorskip("onnx", reason="changes a graph: pip install '.[train]'")
+    model = onnx.load(folder / "control.onnx")
+    onnx.save(model, folder / "control.onnx", save_as_external_data=True, location=named, size_threshold=64)
+    if hashed != named:
+        shutil.copy(folder / named, folder / hashed)
+
+    def describe(manifest):
+        entry = file_entry(folder / "control.onnx") | {"data": file_entry(folder / hashed)}
+        manifest["generator"]["graphs"]["control"] = entry
+
+    _change(folder, describe)
+
+
+def test_weights_beside_a_graph_are_those_that_the_manifest_hashes(copy, random_bundle):
+    _with_outside_weights(copy, "control.onnx.data", "control.onnx.data")
+    latents = drawn(9, 16, 2, 4, 4)
+    plain = open_engine("onnx", open_bundle(random_bundle)).control(latents).numpy()
+    np.testing.assert_array_equal(open_engine("onnx", open_bundle(copy)).control(latents).numpy(), plain)
+
+
+def test_weights_in_a_file_beside_the_hashed_one_are_refused(copy):
+    _with_outside_weights(copy, "good.bin", "evil.bin")
+    engine = open_engine("onnx", open_bundle(copy))
+    with pytest.raises(EngineError, match=r"keeps weights in evil\.bin, which the bundle's hashes do not cover"):
+        engine.control(drawn(9, 16, 2, 4, 4))
+
+
+def test_a_graph_for_other_channels_is_refused(copy):
+    _change(copy, lambda manifest: manifest["generator"].update(latent_channels=8))
+    engine = open_engine("onnx", open_bundle(copy))
+    with pytest.raises(
+        EngineError, match=r"expected the input latents tensor\(float\) \[1, 8, any.*found latents .*1, 16"
+    ):
+        engine.control(drawn(9, 8, 2, 4, 4))
+
+
+_WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from clear_rt.errors import EngineError
+from clear_rt.runtime.engine import open_engine
+from clear_rt.bundle import open_bundle
+sys.modules["torch"] = None
+bundle = open_bundle(Path(sys.argv[1]))
+print(open_engine("auto", bundle).name, open_engine("auto", bundle, generates=False).name)
+try:
+    open_engine("cuda", bundle)
+except EngineError as error:
+    print(error)
+"""
+
+
+def test_without_torch_auto_runs_and_cuda_says_what_is_missing(random_bundle):
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, str(random_bundle)], check=True, capture_output=True, text=True,
+        env=os.environ | {"LD_LIBRARY_PATH": "", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    first, second = done.stdout.splitlines()
+    assert first == "onnx onnx"
+    assert second.startswith("--engine cuda needs torch and safetensors, which cannot be imported")
+    assert second.endswith("run pip install 'clear-rt[cuda]' or use --engine onnx")
+
+
+def test_finding_text_never_loads_torch(random_bundle):
+    code = (
+        "import sys; from pathlib import Path; from clear_rt.bundle import open_bundle\n"
+        "from clear_rt.runtime.engine import open_engine\n"
+        "open_engine('auto', open_bundle(Path(sys.argv[1])), generates=False)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(random_bundle)], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
