@@ -17,10 +17,11 @@ ROLES = ("encoder_first", "encoder_next", "decoder_first", "decoder_next", "cont
 PARTS = ("dit", "vae")
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8")
 
-_LONGEST_SIDE_PX = 16384
+LONGEST_SIDE_PX = 16384
 # Rotary tables end there (models.rope).
-_LONGEST_WINDOW_LATENTS = 1024
-_MOST_STEPS = 1000
+LONGEST_WINDOW_LATENTS = 1024
+MOST_STEPS = 1000
+SHIFTS = (1e-3, 1e3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +83,21 @@ def read_generator(entry: Entry, files: Files, engines: tuple[str, ...]) -> Gene
         f"a multiple of {latent_px} up to 256",
         lambda v: type(v) is int and latent_px <= v <= 256 and v % latent_px == 0,
     )
-    window_latents = entry.integer("window_latents", 1, _LONGEST_WINDOW_LATENTS)
+    window_latents = entry.integer("window_latents", 1, LONGEST_WINDOW_LATENTS)
     tables = _step_tables(entry)
     return GeneratorSpec(
         latent_channels=entry.integer("latent_channels", 1, 1024),
         latent_px=latent_px,
         latent_frames=entry.integer("latent_frames", 1, 64),
         multiple_px=multiple_px,
-        max_pixels=entry.integer("max_pixels", multiple_px**2, _LONGEST_SIDE_PX**2),
+        max_pixels=entry.integer("max_pixels", multiple_px**2, LONGEST_SIDE_PX**2),
         profiles=_profiles(entry, multiple_px),
         window_latents=window_latents,
         overlap_latents=entry.integer("overlap_latents", 0, window_latents - 1),
         latents_fixed=entry.flag("latents_fixed"),
         step_tables=tables,
         default_steps=entry.take("default_steps", _one_of(tables), lambda v: type(v) is int and v in tables),
-        shift=entry.number("shift", 1e-3, 1e3),
+        shift=entry.number("shift", *SHIFTS),
         prompt=entry.text("prompt"),
         precision=entry.take("precision", _one_of(PRECISIONS), lambda v: isinstance(v, str) and v in PRECISIONS),
         parameters=entry.integer("parameters", 0, 10**12),
@@ -111,11 +112,11 @@ def _profiles(entry: Entry, multiple_px: int) -> tuple[Size, ...]:
         return isinstance(value, list) and all(
             isinstance(size, list)
             and len(size) == 2
-            and all(type(px) is int and 0 < px <= _LONGEST_SIDE_PX and px % multiple_px == 0 for px in size)
+            and all(type(px) is int and 0 < px <= LONGEST_SIDE_PX and px % multiple_px == 0 for px in size)
             for size in value
         )
 
-    expected = f"a list of [width, height], multiples of {multiple_px} up to {_LONGEST_SIDE_PX}"
+    expected = f"a list of [width, height], multiples of {multiple_px} up to {LONGEST_SIDE_PX}"
     return tuple(Size(*size) for size in entry.take("profiles", expected, fits))
 
 
@@ -128,8 +129,8 @@ def _step_tables(entry: Entry) -> dict[int, StepTable]:
 
 
 def _count(tables: Entry, name: str) -> int:
-    if not re.fullmatch("[1-9][0-9]{0,3}", name) or int(name) > _MOST_STEPS:
-        raise BundleError(f"{tables.where}: expected numbers of steps of 1 to {_MOST_STEPS}, got {name!r}; {AGAIN}")
+    if not re.fullmatch("[1-9][0-9]{0,3}", name) or int(name) > MOST_STEPS:
+        raise BundleError(f"{tables.where}: expected numbers of steps of 1 to {MOST_STEPS}, got {name!r}; {AGAIN}")
     return int(name)
 
 

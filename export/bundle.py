@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ from clear_rt.errors import ConfigError
 from clear_rt.export.bake import bake
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.folder import building
-from clear_rt.export.merge import has_occlusion, merge_adapter
+from clear_rt.export.merge import check_adapter, has_occlusion, merge_adapter
 from clear_rt.export.prompt import Prompt, prompt_for
 from clear_rt.export.steps import StepTables, step_tables
 from clear_rt.export.stored import Stored, file_entry
 from clear_rt.export.to_onnx import control_graph, decoder_graphs, encoder_graphs, step_graph
 from clear_rt.models.baked import BakedDit
-from clear_rt.models.checkpoint import open_checkpoint
+from clear_rt.models.checkpoint import Checkpoint, open_checkpoint
 from clear_rt.models.config_json import as_json
 from clear_rt.models.dit import PATCH
+from clear_rt.models.dit_config import DitConfig
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
-from clear_rt.models.weights import load_dit, load_vae
+from clear_rt.models.weights import dit_state, load_dit, load_vae, vae_state
 from clear_rt.models.weights_folder import WeightsFolder, find_weights
 from clear_rt.version import __version__
 
@@ -40,19 +42,21 @@ def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambd
 
     Raises:
         WeightsError: files missing, damaged, or of another model. BundleError: the bundle that the prior comes from.
-        OutputError: the bundle cannot be written.
+        ConfigError: a package that the export needs is not installed. OutputError: the bundle cannot be written.
     """
-    found, tables = find_weights(weights), step_tables(config)
-    _check_channels(found, weights)
-    prompt = prompt_for(found, config.prompt)
+    packages = _versions(config)
+    checked, tables = _checked(weights, config), step_tables(config)
+    target = Path(os.path.realpath(target))
     with building(target) as folder:
+        tell("prompt")
+        prompt = prompt_for(checked.found, config.prompt)
         stored = Stored(folder)
         prior = _copied_prior(config.prior, folder)
         tell("VAE")
-        parameters = _export_vae(found, config, stored)
+        parameters = _export_vae(checked.found, config, stored)
         tell("transformer")
-        parameters += _export_dit(found, config, prompt, tables, stored)
-        generator = _described(found, config, prompt, tables) | {
+        parameters += _export_dit(checked, config, prompt, tables, stored)
+        generator = _described(checked.found, config, prompt, tables) | {
             "parameters": parameters,
             "graphs": stored.graphs,
             "weights": stored.weights,
@@ -64,10 +68,49 @@ def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambd
             "engines": list(config.engines),
             "prior": prior,
             "generator": generator,
-            "built": _built(),
+            "built": {"clear_rt": __version__, "commit": _commit(), **packages, **checked.adapter_built},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        # Whatever we write, we can read: a fault here must not replace a bundle that works.
+        open_bundle(folder)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Files whose tensors have the right names and shapes, and the sizes with an occlusion head where one was found."""
+
+    found: WeightsFolder
+    sizes: DitConfig
+    adapter: Checkpoint | None
+    adapter_built: dict[str, str]
+
+
+def _checked(weights: Path, config: ExportConfig) -> _Checked:
+    """Everything that headers tell, before anything that takes minutes."""
+    found = find_weights(weights)
+    _check_channels(found, weights)
+    base, adapter = open_checkpoint(found.dit), None if config.adapter is None else open_checkpoint(config.adapter)
+    sizes = replace(found.dit_config, occlusion=any(has_occlusion(c) for c in (base, adapter) if c is not None))
+    dit_state(base, sizes)
+    vae_state(open_checkpoint(found.vae), found.vae_config)
+    if config.adapter is None or adapter is None:
+        return _Checked(found, sizes, None, {})
+    merged, entry = check_adapter(sizes, adapter), file_entry(config.adapter)
+    said = f"{merged.linears} linears of rank {merged.rank}{', occlusion head' if merged.occlusion else ''}"
+    built = f"{entry['file']} (sha256 {entry['sha256']}), scale {config.lora_scale:g}, {said}"
+    return _Checked(found, sizes, adapter, {"adapter": built})
+
+
+def _versions(config: ExportConfig) -> dict[str, str]:
+    """Versions of the packages that these engines' exports use. Raises ConfigError where one is missing."""
+    packages = ["torch", "safetensors", *(("onnx", "onnxscript") if "onnx" in config.engines else ())]
+    try:
+        return {name: version(name) for name in packages}
+    except PackageNotFoundError as error:
+        raise ConfigError(
+            f"clear-rt export needs {error.name}, which is not installed; run pip install 'clear-rt[export]'"
+        ) from None
 
 
 def _check_channels(found: WeightsFolder, weights: Path) -> None:
@@ -100,8 +143,8 @@ def _export_vae(found: WeightsFolder, config: ExportConfig, stored: Stored) -> i
     return sum(tensor.numel() for tensor in state.values())
 
 
-def _export_dit(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tables: StepTables, stored: Stored) -> int:
-    dit = _baked(found, config, prompt, tables)
+def _export_dit(checked: _Checked, config: ExportConfig, prompt: Prompt, tables: StepTables, stored: Stored) -> int:
+    dit = _baked(checked, config, prompt, tables)
     if "onnx" in config.engines:
         stored.add_graph("control", control_graph(dit))
         stored.add_graph("step", step_graph(dit))
@@ -110,13 +153,10 @@ def _export_dit(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tabl
     return sum(tensor.numel() for tensor in dit.state_dict().values())
 
 
-def _baked(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tables: StepTables) -> BakedDit:
-    adapter = None if config.adapter is None else open_checkpoint(config.adapter)
-    sources = [open_checkpoint(found.dit), *([adapter] if adapter else [])]
-    sizes = replace(found.dit_config, occlusion=any(map(has_occlusion, sources)))
-    dit = load_dit(found.dit, sizes)
-    if adapter is not None:
-        merge_adapter(dit, adapter, config.lora_scale)
+def _baked(checked: _Checked, config: ExportConfig, prompt: Prompt, tables: StepTables) -> BakedDit:
+    dit = load_dit(checked.found.dit, checked.sizes)
+    if checked.adapter is not None:
+        merge_adapter(dit, checked.adapter, config.lora_scale)
     return bake(dit, prompt.embedding, tables.timesteps)
 
 
@@ -136,15 +176,9 @@ def _described(found: WeightsFolder, config: ExportConfig, prompt: Prompt, table
         "default_steps": config.steps,
         "timesteps": list(tables.timesteps),
         "steps": tables.manifest,
-        "prompt": prompt.text,
+        "prompt": " ".join(prompt.text.split()),
         "precision": "fp32",
     }
-
-
-def _built() -> dict[str, str]:
-    """What made the bundle: versions, and the commit where this runs from a checkout."""
-    packages = {name: version(name) for name in ("torch", "onnx", "onnxscript", "safetensors")}
-    return {"clear_rt": __version__, "commit": _commit(), **packages}
 
 
 def _commit() -> str:

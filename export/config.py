@@ -1,4 +1,4 @@
-"""What `clear-rt export` can be told. Standard library only: the command line reads the defaults from here."""
+"""What `clear-rt export` can be told. No torch: the command line reads the defaults from here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from clear_rt.errors import ConfigError
+from clear_rt.generator import LONGEST_SIDE_PX, LONGEST_WINDOW_LATENTS, MOST_STEPS, SHIFTS
 
 Timesteps = Literal["exact", "bf16"]
 ENGINES = ("onnx", "cuda")
 STEP_COUNTS = (2, 3, 4, 5, 10, 20)
+# One patch of 16 x 16.
+LEAST_PIXELS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +45,19 @@ class ExportConfig:
             raise ConfigError(f"--engine must be one of {', '.join(ENGINES)}, got {unknown[0] if unknown else 'none'}")
         if not isfinite(self.lora_scale):
             raise ConfigError(f"--lora-scale must be a number, got {self.lora_scale}")
+        if not 1 <= self.window_latents <= LONGEST_WINDOW_LATENTS:
+            raise ConfigError(f"--window must be 1 to {LONGEST_WINDOW_LATENTS} latents, got {self.window_latents}")
         if not 0 <= self.overlap_latents < self.window_latents:
             raise ConfigError(
                 f"--overlap must be 0 or more and less than --window, got {self.overlap_latents} of "
                 f"{self.window_latents} latents"
             )
-        if not isfinite(self.shift) or self.shift <= 0:
-            raise ConfigError(f"--shift must be a positive number, got {self.shift}")
-        if self.steps < 1 or min(self.step_counts, default=0) < 1:
-            raise ConfigError(f"--steps must be 1 or more, got {self.steps}")
-        if self.max_pixels < 256:
-            raise ConfigError(f"--max-pixels must be 256 or more, got {self.max_pixels}")
+        if not SHIFTS[0] <= self.shift <= SHIFTS[1]:
+            raise ConfigError(f"--shift must be {SHIFTS[0]:g} to {SHIFTS[1]:g}, got {self.shift}")
+        if not all(1 <= steps <= MOST_STEPS for steps in self.all_step_counts):
+            raise ConfigError(f"--steps must be 1 to {MOST_STEPS}, got {self.steps}")
+        if not LEAST_PIXELS <= self.max_pixels <= LONGEST_SIDE_PX**2:
+            raise ConfigError(f"--max-pixels must be {LEAST_PIXELS} to {LONGEST_SIDE_PX**2}, got {self.max_pixels}")
 
     @property
     def all_step_counts(self) -> tuple[int, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from clear_rt.errors import OutputError
 
@@ -43,8 +45,37 @@ def _check(target: Path) -> None:
         raise OutputError(f"expected to write into {target.parent}, but it is no folder; create it or choose another")
     if target.exists() and not target.is_dir():
         raise OutputError(f"expected a folder for the bundle, but {target} is a file; choose another name")
-    if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file():
-        raise OutputError(f"expected a bundle or nothing at {target}, but it holds other files; choose another name")
+    if target == Path.cwd():
+        raise OutputError(f"expected a folder of its own for the bundle, but {target} is the current one; name another")
+    if not target.name.isprintable():
+        raise OutputError(f"expected a printable name for the bundle, but got {target.name!r}; choose another name")
+    strange = _foreign(target) if target.is_dir() else None
+    if strange is not None:
+        raise OutputError(
+            f"expected a bundle or nothing at {target}, but it holds {strange}, which is none of a bundle's files; "
+            "choose another name"
+        )
+
+
+def _foreign(folder: Path) -> str | None:
+    """The first name in a folder that no bundle put there, None in an empty folder and in a bundle."""
+    names = {path.name: path.is_file() for path in folder.iterdir()}
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        ours = {"manifest.json", *_files(manifest)} if isinstance(manifest.get("format"), int) else set()
+    except (OSError, ValueError, AttributeError):
+        ours = set()
+    return next((name for name in sorted(names) if name not in ours or not names[name]), None)
+
+
+def _files(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Every file that a manifest names, at any depth."""
+    if isinstance(manifest, dict):
+        for name, value in manifest.items():
+            if name == "file" and isinstance(value, str):
+                yield value
+            else:
+                yield from _files(value)
 
 
 def _flush(folder: Path) -> None:
@@ -55,12 +86,13 @@ def _flush(folder: Path) -> None:
 
 def _take_name(partial: Path, target: Path) -> None:
     old = partial.with_name(f"{partial.name}.old")
-    if target.exists():
-        target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
         partial.rename(target)
-    except OSError:
-        if old.exists():
+    except BaseException:
+        # An interrupt, too, may come between the two.
+        if old.exists() and not target.exists():
             old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)

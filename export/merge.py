@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clear_rt.errors import ConfigError, WeightsError
 from clear_rt.models.checkpoint import Checkpoint
 from clear_rt.models.dit import Dit
+from clear_rt.models.dit_config import DitConfig
 from clear_rt.models.dit_names import is_occlusion
 from clear_rt.models.weights import check, listed
 
@@ -45,9 +46,7 @@ def merge_adapter(dit: Dit, checkpoint: Checkpoint, lora_scale: float = 1.0) -> 
     """
     if not isfinite(lora_scale):
         raise ConfigError(f"lora_scale must be a finite number, got {lora_scale}")
-    head = _occlusion_targets(dit, checkpoint)
-    pairs = _pairs(checkpoint, skipped=head.keys() | _TRAINER)
-    rank = _rank(checkpoint, pairs, _linears(dit, checkpoint, pairs))
+    head, pairs, merged = _planned(dit, checkpoint)
     with torch.no_grad():
         for target, (down, up) in pairs.items():
             weight = dit.get_parameter(f"{target}.weight")
@@ -56,7 +55,21 @@ def merge_adapter(dit: Dit, checkpoint: Checkpoint, lora_scale: float = 1.0) -> 
             weight.copy_(weight.to(wide) + lora_scale * update)
         for name, tensor in head.items():
             tensor.copy_(checkpoint[name])
-    return Merged(len(pairs), rank, bool(head))
+    return merged
+
+
+def check_adapter(config: DitConfig, checkpoint: Checkpoint) -> Merged:
+    """What merging would change in a model of these sizes, without a model. Raises WeightsError as `merge_adapter`."""
+    with torch.device("meta"):
+        return _planned(Dit(config), checkpoint)[2]
+
+
+def _planned(dit: Dit, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, tuple[str, str]], Merged]:
+    """The tensors that the adapter replaces, the names of its factors by linear, and both in numbers."""
+    head = _occlusion_targets(dit, checkpoint)
+    pairs = _pairs(checkpoint, skipped=head.keys() | _TRAINER)
+    rank = _rank(checkpoint, pairs, _linears(dit, checkpoint, pairs))
+    return head, pairs, Merged(len(pairs), rank, bool(head))
 
 
 def _occlusion_targets(dit: Dit, checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -125,6 +138,10 @@ def _rank(checkpoint: Checkpoint, pairs: dict[str, tuple[str, str]], linears: di
     shapes = checkpoint.shapes
     first = next(iter(pairs.values()))[0]
     rank = shapes[first][0] if shapes[first] else 0
+    if rank < 1:
+        raise WeightsError(
+            f"{checkpoint.source}: expected an adapter of rank 1 or more, found {first} empty; fetch it again"
+        )
     expected: dict[str, tuple[int, ...]] = {}
     for target, (down, up) in pairs.items():
         linear = linears[target]

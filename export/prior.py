@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from clear_rt.bundle import FORMAT
+from clear_rt.export.stored import without_origin
 from clear_rt.models.prior import MULTIPLE_PX, ConvNorm, PriorGraph, PriorNet
 
 SHORT_SIDE_PX = 360
@@ -56,6 +57,7 @@ def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
     )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    without_origin(program)
     program.save(target)
     return {
         "file": target.name,

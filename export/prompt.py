@@ -56,6 +56,11 @@ def prompt_for(found: WeightsFolder, text: str | None = None) -> Prompt:
             f"expected prompt.safetensors for {text or 'a prompt'!r}, or models_t5_umt5-xxl-enc-bf16.pth and "
             f"google/umt5-xxl to make it, beside {found.vae}, found {other}; add one of them"
         )
+    if len(prompt.embedding) > found.dit_config.text_tokens:
+        raise WeightsError(
+            f"expected a prompt of at most {found.dit_config.text_tokens} tokens, found {len(prompt.embedding)} beside "
+            f"{found.vae}; shorten it"
+        )
     if prompt.embedding.shape[1] != found.dit_config.text_width:
         raise WeightsError(
             f"expected a prompt embedding {found.dit_config.text_width} wide, found {prompt.embedding.shape[1]} beside "

@@ -28,6 +28,7 @@ class Stored:
     def add_graph(self, role: str, program: torch.onnx.ONNXProgram) -> None:
         """One ONNX graph, with its weights in a file beside it where they would make it too large."""
         path = self._folder / f"{role}.onnx"
+        without_origin(program)
         size_bytes = sum(value.const_value.nbytes for value in _initializers(program))
         program.save(path, external_data=size_bytes >= _INSIDE_BYTES)
         beside = path.with_name(f"{path.name}.data")
@@ -50,6 +51,13 @@ def file_entry(path: Path) -> dict[str, str]:
     """Name and hash of a file as a manifest holds them."""
     with path.open("rb") as file:
         return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def without_origin(program: torch.onnx.ONNXProgram) -> None:
+    """Take out where in the source every node comes from: paths of the machine, and another hash on every one."""
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
 
 
 def _initializers(program: torch.onnx.ONNXProgram) -> list[Any]:

@@ -48,7 +48,7 @@ def randomise():
         random = torch.Generator().manual_seed(seed)
         for name, tensor in network.state_dict().items():
             drawn = torch.randn(tensor.shape, generator=random)
-            if name.endswith(".gamma"):
+            if name.endswith(".gamma") or (tensor.ndim < 2 and "norm" in name and name.endswith("weight")):
                 drawn = 1 + 0.3 * drawn
             elif tensor.ndim < 2:
                 drawn = 0.3 * drawn
@@ -62,7 +62,7 @@ def randomise():
 
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of random weights of a transformer 48 wide, with an occlusion head, and a VAE of base 4."""
+    """A folder of random weights: a transformer of two heads of 128 as in Wan, occlusion head included, a tiny VAE."""
     pytest.importorskip("torch", reason="the models are written in torch: pip install '.[export]'")
     pytest.importorskip("safetensors", reason="weights are safetensors: pip install '.[export]'")
     from benchmarks.random_weights import write_random_weights
@@ -71,10 +71,9 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("weights")
     dit = DitConfig(
-        width=48, heads=2, layers=4, ffn_width=70, text_width=20, text_tokens=12, freq_width=32,
-        image_width=16, image_tokens=5, occlusion=True,
-    )  # fmt: skip
-    write_random_weights(folder, dit, VaeConfig(base_width=4, res_blocks=1), prompt_tokens=7)
+        width=256, heads=2, layers=3, ffn_width=300, text_width=20, freq_width=32, image_width=16, occlusion=True
+    )
+    write_random_weights(folder, dit, VaeConfig(base_width=4, res_blocks=1))
     return folder
 
 

@@ -23,7 +23,7 @@ from clear_rt.bundle import open_bundle  # noqa: E402
 from clear_rt.errors import ConfigError, ExitStatus, WeightsError  # noqa: E402
 from clear_rt.export.bundle import export  # noqa: E402
 from clear_rt.export.config import ExportConfig  # noqa: E402
-from clear_rt.export.prompt import P_TRAIN  # noqa: E402
+from clear_rt.export.prompt import P_TRAIN, write_prompt  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 
 
@@ -118,28 +118,14 @@ def test_the_command_builds_and_info_reads(random_weights, tmp_path):
 @pytest.mark.parametrize("engine", ["onnx", "cuda"])
 def test_a_disk_that_fills_up_leaves_nothing(random_weights, tmp_path, engine):
     """The prior's 2.5 MB fit, what comes after does not."""
-    smallest = {"onnx": 3_000_000, "cuda": 2_600_000}[engine]
-    big = _grown(random_weights, tmp_path / "weights")
     target = tmp_path / "out" / "bundle"
     target.parent.mkdir()
-    done = command("--weights", big, "--engine", engine, "-o", target, limit_bytes=smallest)
+    done = command("--weights", random_weights, "--engine", engine, "-o", target, limit_bytes=2_600_000)
     _, err = done.communicate()
     assert done.returncode == ExitStatus.OUTPUT, err
     assert err.count("\n") == 1
     assert "could not be written" in err
     assert [*target.parent.iterdir()] == []
-
-
-def _grown(weights: Path, target: Path) -> Path:
-    """The same transformer with a wider feed-forward, so that it is larger than the prior."""
-    from benchmarks.random_weights import write_random_weights
-    from clear_rt.models.weights_folder import find_weights
-
-    found = find_weights(weights)
-    from dataclasses import replace
-
-    write_random_weights(target, replace(found.dit_config, ffn_width=9000), found.vae_config, prompt_tokens=7)
-    return target
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -179,14 +165,124 @@ def test_a_missing_tensor_is_named_and_nothing_is_left(copy, tmp_path):
     [
         ({"engines": ("trt",)}, "--engine must be one of onnx, cuda, got trt"),
         ({"engines": ()}, "--engine must be one of onnx, cuda, got none"),
+        ({"window_latents": 1025}, "--window must be 1 to 1024 latents"),
+        ({"window_latents": 0}, "--window must be 1 to 1024 latents"),
         ({"overlap_latents": 21}, "--overlap must be 0 or more and less than --window, got 21 of 21"),
         ({"overlap_latents": -1}, "--overlap must be 0 or more"),
-        ({"shift": 0.0}, "--shift must be a positive number"),
+        ({"shift": 0.0}, "--shift must be 0.001 to 1000"),
+        ({"shift": float("nan")}, "--shift must be 0.001 to 1000"),
         ({"lora_scale": float("nan")}, "--lora-scale must be a number"),
-        ({"steps": 0}, "--steps must be 1 or more"),
-        ({"max_pixels": 10}, "--max-pixels must be 256 or more"),
+        ({"steps": 0}, "--steps must be 1 to 1000"),
+        ({"steps": 1001}, "--steps must be 1 to 1000"),
+        ({"max_pixels": 10}, "--max-pixels must be 256 to 268435456"),
+        ({"max_pixels": 1 << 29}, "--max-pixels must be 256 to 268435456"),
     ],
 )
 def test_options_out_of_range(options, said):
     with pytest.raises(ConfigError, match=said):
         ExportConfig(**options)
+
+
+def _adapter(random_weights: Path, path: Path, rank: int = 4) -> dict[str, torch.Tensor]:
+    """A LoRA of the queries and an occlusion head, as our own Stage II stores them."""
+    from clear_rt.models.dit_names import is_occlusion
+
+    base = load_file(next(random_weights.glob("diffusion*")))
+    state = {name: tensor + 0.1 for name, tensor in base.items() if is_occlusion(name)}
+    for i in range(3):
+        state[f"blocks.{i}.self_attn.q.lora_A.default.weight"] = torch.randn(rank, 256) / 16
+        state[f"blocks.{i}.self_attn.q.lora_B.default.weight"] = torch.randn(256, rank) / 2
+    save_file(state, path)
+    return state
+
+
+def test_an_adapter_is_merged_and_recorded(random_weights, random_bundle, tmp_path):
+    state = _adapter(random_weights, tmp_path / "lora.safetensors")
+    config = ExportConfig(engines=("cuda",), adapter=tmp_path / "lora.safetensors", lora_scale=0.5)
+    export(random_weights, tmp_path / "bundle", config)
+    bundle = open_bundle(tmp_path / "bundle")
+    said = bundle.built["adapter"]
+    assert said.startswith("lora.safetensors (sha256 ")
+    assert said.endswith("scale 0.5, 3 linears of rank 4, occlusion head")
+    before = load_file(random_bundle / "dit.safetensors")
+    after = load_file(tmp_path / "bundle" / "dit.safetensors")
+    for i in range(3):
+        names = (f"blocks.{i}.self_attn.q.lora_{side}.default.weight" for side in "BA")
+        up, down = (state[name] for name in names)
+        moved = after[f"blocks.{i}.self_attn.qkv.weight"] - before[f"blocks.{i}.self_attn.qkv.weight"]
+        torch.testing.assert_close(moved[:256], 0.5 * up @ down, atol=1e-6, rtol=1e-5)
+        assert not moved[256:].any()
+    assert torch.equal(after["occlusion_head.conv2.bias"], state["occlusion_head.conv2.bias"])
+
+
+def test_what_headers_tell_is_told_before_anything_is_read(random_weights, tmp_path):
+    """A text encoder takes minutes; the wrong base model shows in the names of its tensors."""
+    stages: list[str] = []
+    _adapter(random_weights, tmp_path / "lora.safetensors", rank=4)
+    state = load_file(tmp_path / "lora.safetensors")
+    state["blocks.0.self_attn.q.lora_A.default.weight"] = torch.zeros(4, 7)
+    save_file(state, tmp_path / "lora.safetensors")
+    with pytest.raises(WeightsError, match="wrongly shaped"):
+        export(random_weights, tmp_path / "b", ExportConfig(adapter=tmp_path / "lora.safetensors"), stages.append)
+    assert stages == []
+    assert not [*tmp_path.glob(".b*")]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(copy, tmp_path, value):
+    path = next(copy.glob("diffusion*"))
+    state = load_file(path)
+    state["blocks.1.ffn.0.weight"][3, 5] = value
+    save_file(state, path)
+    with pytest.raises(WeightsError, match=r"blocks\.1\.ffn\.0\.weight holds NaN or infinity"):
+        export(copy, tmp_path / "bundle", ExportConfig(engines=("cuda",)))
+
+
+def test_quantised_weights_are_refused(copy, tmp_path):
+    path = next(copy.glob("diffusion*"))
+    state = load_file(path)
+    state["blocks.1.ffn.0.weight"] = state["blocks.1.ffn.0.weight"].to(torch.float8_e4m3fn)
+    save_file(state, path)
+    with pytest.raises(WeightsError, match="use the weights before quantization"):
+        export(copy, tmp_path / "bundle", ExportConfig(engines=("cuda",)))
+
+
+def test_a_prompt_of_several_lines_is_one_line_in_the_manifest(copy, tmp_path):
+    write_prompt(copy / "prompt.safetensors", "first line\n  second", torch.randn(3, 20))
+    export(copy, tmp_path / "bundle", ExportConfig(engines=("cuda",)))
+    assert open_bundle(tmp_path / "bundle").generator.prompt == "first line second"
+
+
+def test_graphs_say_nothing_about_the_machine_that_made_them(random_bundle, root):
+    for path in random_bundle.glob("*.onnx"):
+        data = path.read_bytes()
+        assert str(root).encode() not in data
+        assert b"site-packages" not in data
+
+
+@pytest.mark.parametrize("package", ["onnxscript", "safetensors"])
+def test_a_missing_package_is_one_sentence_at_once(random_weights, tmp_path, package):
+    code = (
+        "import sys, importlib.metadata as m; hidden = sys.argv.pop(); sys.modules[hidden] = None; known = m.version\n"
+        "def version(name):\n"
+        "    if name == hidden: raise m.PackageNotFoundError(name)\n"
+        "    return known(name)\n"
+        "m.version = version\n"
+        "from clear_rt.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "export",
+        "--weights",
+        str(random_weights),
+        "-o",
+        str(tmp_path / "b"),
+        package,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitStatus.USAGE, done.stderr
+    assert done.stderr == (
+        f"clear-rt: clear-rt export needs {package}, which is not installed; run pip install 'clear-rt[export]'\n"
+    )

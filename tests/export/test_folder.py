@@ -13,6 +13,9 @@ import pytest
 from clear_rt.errors import OutputError
 from clear_rt.export.folder import building
 
+OLD = '{"format": 1, "files": [{"file": "step.onnx"}], "graph": {"file": "left.onnx"}, "prior": {"file": "step.onnx"}}'
+NEW = OLD.replace("left", "right")
+
 
 def fill(folder: Path, text: str = "{}") -> None:
     (folder / "manifest.json").write_text(text)
@@ -31,13 +34,13 @@ def test_the_folder_appears_at_the_end(tmp_path):
 def test_a_bundle_that_was_there_is_replaced_whole(tmp_path):
     target = tmp_path / "bundle"
     target.mkdir()
-    fill(target, "old")
+    fill(target, OLD)
     (target / "left.onnx").write_bytes(b"old")
     with building(target) as folder:
-        fill(folder, "new")
-        assert (target / "manifest.json").read_text() == "old"
+        fill(folder, NEW)
+        assert (target / "manifest.json").read_text() == OLD
     assert sorted(p.name for p in target.iterdir()) == ["manifest.json", "step.onnx"]
-    assert (target / "manifest.json").read_text() == "new"
+    assert (target / "manifest.json").read_text() == NEW
     assert [*tmp_path.iterdir()] == [target]
 
 
@@ -45,16 +48,16 @@ def test_a_bundle_that_was_there_is_replaced_whole(tmp_path):
 def test_what_stood_there_stays_after_a_failure(tmp_path, error):
     target = tmp_path / "bundle"
     target.mkdir()
-    fill(target, "old")
+    fill(target, OLD)
 
     def work():
         with building(target) as folder:
-            fill(folder, "new")
+            fill(folder, NEW)
             raise error
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
         work()
-    assert (target / "manifest.json").read_text() == "old"
+    assert (target / "manifest.json").read_text() == OLD
     assert [*tmp_path.iterdir()] == [target]
 
 
@@ -83,7 +86,7 @@ def test_a_killed_process_leaves_no_bundle(tmp_path):
 def test_other_peoples_folders_are_left_alone(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_bytes(b"jpg")
-    with pytest.raises(OutputError, match=r"expected a bundle or nothing at .*photos, but it holds other files"):
+    with pytest.raises(OutputError, match=r"expected a bundle or nothing at .*photos, but it holds one\.jpg"):
         building(tmp_path / "photos").__enter__()
     assert (tmp_path / "photos" / "one.jpg").exists()
 
@@ -102,9 +105,66 @@ def test_the_parent_must_exist(tmp_path):
 def test_a_link_stays_a_link(tmp_path):
     real = tmp_path / "real"
     real.mkdir()
-    fill(real, "old")
+    fill(real, OLD)
     (tmp_path / "link").symlink_to(real)
     with building(tmp_path / "link") as folder:
-        fill(folder, "new")
+        fill(folder, NEW)
     assert (tmp_path / "link").is_symlink()
-    assert (real / "manifest.json").read_text() == "new"
+    assert (real / "manifest.json").read_text() == NEW
+
+
+def test_a_folder_that_only_looks_like_a_bundle_is_left_alone(tmp_path):
+    """Web applications and browser extensions have a manifest.json too."""
+    target = tmp_path / "app"
+    target.mkdir()
+    (target / "manifest.json").write_text('{"name": "my app", "format": 1}')
+    (target / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"expected a bundle or nothing at .*app, but it holds thesis\.txt"):
+        building(target).__enter__()
+    assert (target / "thesis.txt").read_text() == "years of work"
+
+
+def test_folders_inside_a_bundle_are_somebody_elses(tmp_path):
+    target = tmp_path / "bundle"
+    target.mkdir()
+    fill(target, '{"format": 1, "prior": {"file": "step.onnx"}}')
+    (target / "notes").mkdir()
+    with pytest.raises(OutputError, match=r"but it holds notes"):
+        building(target).__enter__()
+
+
+def test_the_current_folder_is_not_replaced_under_the_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"expected a folder of its own"):
+        building(Path(".")).__enter__()
+
+
+def test_a_name_that_no_manifest_can_hold(tmp_path):
+    with pytest.raises(OutputError, match=r"expected a printable name"):
+        building(tmp_path / "a\tb").__enter__()
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_an_interrupt_between_the_two_renames_keeps_the_old_bundle(tmp_path, monkeypatch, call):
+    target = tmp_path / "bundle"
+    target.mkdir()
+    fill(target, OLD)
+    rename, calls = Path.rename, []
+
+    def interrupted(path, to):
+        calls.append(path)
+        if len(calls) == call:
+            if call == 1:
+                rename(path, to)
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    def work():
+        with building(target) as folder:
+            fill(folder, NEW)
+            monkeypatch.setattr(Path, "rename", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert (target / "manifest.json").read_text() == OLD
+    assert [*tmp_path.iterdir()] == [target]

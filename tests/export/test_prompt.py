@@ -15,9 +15,9 @@ from clear_rt.errors import WeightsError  # noqa: E402
 from clear_rt.export.prompt import MAX_TOKENS, P_SCRIPT, P_TRAIN, cleaned, prompt_for, read_prompt, write_prompt  # noqa: E402
 from clear_rt.models.config_json import as_json  # noqa: E402
 from clear_rt.models.dit_config import DitConfig  # noqa: E402
-from tests.signature import signature  # noqa: E402
 from clear_rt.models.vae_config import VaeConfig  # noqa: E402
 from clear_rt.models.weights_folder import find_weights  # noqa: E402
+from tests.signature import signature  # noqa: E402
 
 WIDTH = 24
 
