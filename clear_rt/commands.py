@@ -71,9 +71,12 @@ def _region(text: str) -> RegionConfig:
     return RegionConfig(mode="fixed", box=Box(x, y, width, height))
 
 
-def _denoise(fill: FillMode, steps: int | None, policy: Policy | None, noise: Path | None, seed: int) -> DenoiseConfig:
+def _denoise(
+    fill: FillMode, steps: int | None, policy: Policy | None, noise: Path | None, seed: int | None
+) -> DenoiseConfig:
     if fill == "membrane":
-        refuse_model_options(steps=steps, policy=policy, noise=noise)
+        refuse_model_options(steps=steps, policy=policy, noise=noise, seed=seed)
+    seed = DENOISE.seed if seed is None else seed
     return DenoiseConfig(policy=policy or DENOISE.policy, steps=steps, seed=seed, noise=noise)
 
 
@@ -95,7 +98,7 @@ def remove(
     noise: Annotated[
         Path | None, typer.Option(metavar="FILE.npy", help="Noise to start from instead of drawn noise.")
     ] = DENOISE.noise,
-    seed: Annotated[int, typer.Option(help="Seed of the model's noise.")] = DENOISE.seed,
+    seed: Annotated[int | None, typer.Option(help=f"Seed of the model's noise; {DENOISE.seed} if left out.")] = None,
     crf: Crf = WRITE.crf,
     lossless: Lossless = False,
     preview: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A few frames: source, map, result.")] = None,

@@ -17,15 +17,14 @@ from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
 
-UInt8 = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
 class Contents:
     """The generated content of all runs of one video. Leaving the block ends the pass over the video behind it.
 
-    A run's place in `runs` is its ordinal, by which its noise is drawn. `tell(done, total)` hears how many of the runs'
-    frames the generator has taken in.
+    A run's place in `runs` is its ordinal, by which its noise is drawn. `tell(done, total)` hears of every call of the
+    model: how many of those of all runs are done.
     """
 
     def __init__(
@@ -47,9 +46,10 @@ class Contents:
         self._watch = watch
         self._generated: dict[RegionRun, Iterator[Floats]] = {}
         self._frames_left = {run: run.stop_frame - run.start_frame for run in runs}
-        self._tell, self._frames_given, self._frames = tell, 0, sum(self._frames_left.values())
-        self.notes = generator.notes([run.stop_frame - run.start_frame for run in runs])
-        self.windows = sum(len(generator.plan(run.stop_frame - run.start_frame).windows) for run in runs)
+        run_frames = list(self._frames_left.values())
+        self._tell, self._calls_done, self._calls = tell, 0, sum(map(generator.calls, run_frames))
+        self.notes, self.runs_short = generator.notes(run_frames), generator.short_runs(run_frames)
+        self.windows = sum(len(generator.plan(total_frames).windows) for total_frames in run_frames)
         self.regions_scaled = sum(placement.is_scaled for placement in self._placements.values())
 
     def next_of(self, run: RegionRun) -> Floats:
@@ -58,9 +58,15 @@ class Contents:
         Raises what the engine and the decoder raise.
         """
         if run not in self._generated:
-            total_frames = run.stop_frame - run.start_frame
-            crops = self._counted(self._leading.crops(run))
-            self._generated[run] = self._generator.crops(self._ordinals[run], crops, total_frames, self._watch)
+            # The first window of a run has to be decoded and encoded before its first call.
+            self._tell(self._calls_done, self._calls)
+            self._generated[run] = self._generator.crops(
+                self._ordinals[run],
+                self._leading.crops(run),
+                run.stop_frame - run.start_frame,
+                self._watch,
+                self._called,
+            )
         generated = next(self._generated[run])
         self._frames_left[run] -= 1
         if not self._frames_left[run]:
@@ -68,12 +74,9 @@ class Contents:
             del self._generated[run]
         return self._placements[run].restore(generated)
 
-    def _counted(self, crops: Iterator[UInt8]) -> Iterator[UInt8]:
-        """The same crops, told of: minutes may pass before the first window gives a frame."""
-        for crop in crops:
-            yield crop
-            self._frames_given += 1
-            self._tell(self._frames_given, self._frames)
+    def _called(self) -> None:
+        self._calls_done += 1
+        self._tell(self._calls_done, self._calls)
 
     def __enter__(self) -> Self:
         return self

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.config import DenoiseConfig
 from clear_rt.denoise import denoise
+from clear_rt.denoise_model import Model
 from clear_rt.errors import ConfigError
 from clear_rt.latents import decode, encode
 from clear_rt.noise import Noise, drawn, from_file
@@ -25,45 +26,72 @@ UInt8 = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-class CropGenerator:
-    """The generative model of one bundle with the options of one run of the program, for any number of videos.
+class Fitting(NamedTuple):
+    """What the options of a run take from its bundle: the table of its steps, and the noise of a file if it has one."""
+
+    table: StepTable
+    noise: Noise | None
+
+
+def fitting(spec: GeneratorSpec, config: DenoiseConfig) -> Fitting:
+    """Fits options to a bundle's generator; no engine is needed for that.
 
     Raises:
         ConfigError: the bundle has no table for so many steps, its graphs are too rigid for the policy, or the file of
             noise is none.
     """
+    table = _table(spec, spec.default_steps if config.steps is None else config.steps)
+    if config.policy == "reference" and spec.latents_fixed:
+        raise ConfigError(
+            f"--policy reference needs windows of any length, and this bundle's always hold {spec.window_latents} "
+            "latents; use --policy paper, or build the bundle with dynamic latents"
+        )
+    return Fitting(table, None if config.noise is None else from_file(config.noise))
 
-    def __init__(self, engine: Engine, spec: GeneratorSpec, config: DenoiseConfig) -> None:
+
+class CropGenerator:
+    """The generative model of one bundle with the options of one run of the program, for any number of videos.
+
+    `fitted` where `fitting` was called already. Raises ConfigError as that.
+    """
+
+    def __init__(
+        self, engine: Engine, spec: GeneratorSpec, config: DenoiseConfig, fitted: Fitting | None = None
+    ) -> None:
         self.spec = spec
         self.config = config
-        self.steps = spec.default_steps if config.steps is None else config.steps
         self._engine = engine
-        self._table = _table(spec, self.steps)
-        if config.policy == "reference" and spec.latents_fixed:
-            raise ConfigError(
-                f"--policy reference needs windows of any length, and this bundle's always hold {spec.window_latents} "
-                "latents; use --policy paper, or build the bundle with dynamic latents"
-            )
-        self._noise = None if config.noise is None else from_file(config.noise)
+        self._table, self._noise = fitted or fitting(spec, config)
+        self.steps = len(self._table.rows)
 
-    def crops(self, ordinal: int, pictures: Iterable[UInt8], total_frames: int, watch: Stopwatch) -> Iterator[Floats]:
+    def crops(
+        self,
+        ordinal: int,
+        pictures: Iterable[UInt8],
+        total_frames: int,
+        watch: Stopwatch,
+        stepped: Callable[[], None] = lambda: None,
+    ) -> Iterator[Floats]:
         """Generated crops float32 [H, W, 3], 0..255, for the `total_frames` crops uint8 [H, W, 3] of run `ordinal`.
 
-        The same number in the same order. Pulled lazily: memory does not grow with the run. Raises what the engine
-        raises, and ConfigError where noise from a file does not fit.
+        The same number in the same order. Pulled lazily: memory does not grow with the run. `stepped` is called after
+        every step of every window, `calls(total_frames)` times in all. Raises what the engine raises, EngineError where
+        its latents are not of the bundle's shape, and ConfigError where noise from a file does not fit.
         """
         plan = self.plan(total_frames)
         control = encode(
             self._engine,
             pictures,
             total_frames,
+            latent_channels=self.spec.latent_channels,
+            latent_px=self.spec.latent_px,
             latent_frames=self.spec.latent_frames,
             least_latents=plan.total_latents,
         )
         clean = denoise(
             watch.each(control, "encode latents"),
             self._noise_of(ordinal),
-            self._engine,
+            _Told(self._engine, stepped),
             plan,
             self._table,
             self.config.policy,
@@ -80,24 +108,52 @@ class CropGenerator:
         total_latents = latents_of(total_frames, self.spec.latent_frames)
         if self.spec.latents_fixed:
             total_latents = max(total_latents, self.spec.window_latents)
-        return plan_windows(total_latents, self.spec.window_latents, self.spec.overlap_latents, self.config.policy)
+        return plan_windows(
+            total_latents,
+            self.spec.window_latents,
+            self.spec.overlap_latents,
+            self.config.policy,
+            latent_frames=self.spec.latent_frames,
+        )
+
+    def calls(self, total_frames: int) -> int:
+        """Steps of all windows of a run, each of which is one call of the model."""
+        return len(self.plan(total_frames).windows) * self.steps
+
+    def short_runs(self, run_frames: Sequence[int]) -> int:
+        """How many of the runs of these lengths have fewer latents than a window."""
+        latents = [latents_of(frames, self.spec.latent_frames) for frames in run_frames]
+        return sum(count < self.spec.window_latents for count in latents)
 
     def notes(self, run_frames: Sequence[int]) -> tuple[str, ...]:
-        """What somebody should know about runs of these lengths: a sentence each."""
-        latents = [latents_of(frames, self.spec.latent_frames) for frames in run_frames]
-        short = sum(count < self.spec.window_latents for count in latents)
-        if not short:
+        """What somebody should be warned of in runs of these lengths, a sentence each: that frames were made up."""
+        short = self.short_runs(run_frames)
+        if not short or not self.spec.latents_fixed:
             return ()
         runs = "1 run" if len(run_frames) == 1 else f"{len(run_frames)} runs"
         are, each = ("is", "") if short == 1 else ("are", " each")
-        how = f"denoised in one short window{each}"
-        if self.spec.latents_fixed:
-            how = f"filled up to one window{each} with the last frame"
         window_frames = frames_of(self.spec.window_latents, self.spec.latent_frames)
-        return (f"{short} of {runs} {are} shorter than the bundle's window of {window_frames} frames; {how}",)
+        return (
+            f"{short} of {runs} {are} shorter than the bundle's window of {window_frames} frames; "
+            f"filled up to one window{each} with the last frame",
+        )
 
     def _noise_of(self, ordinal: int) -> Noise:
         return drawn(self.config.seed, ordinal) if self._noise is None else self._noise
+
+
+class _Told:
+    """A model that tells of every velocity it has answered with."""
+
+    def __init__(self, model: Model, stepped: Callable[[], None]) -> None:
+        self.control = model.control
+        self._velocity = model.velocity
+        self._stepped = stepped
+
+    def velocity(self, latents: Floats, control: Any, row: int) -> Floats:  # noqa: ANN401 - from `control`
+        found = self._velocity(latents, control, row)
+        self._stepped()
+        return found
 
 
 def _table(spec: GeneratorSpec, steps: int) -> StepTable:

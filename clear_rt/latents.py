@@ -31,13 +31,16 @@ def encode(
     pictures: Iterable[UInt8],
     total_frames: int,
     *,
+    latent_channels: int,
+    latent_px: int,
     latent_frames: int = 4,
     least_latents: int = 1,
 ) -> Iterator[Floats]:
     """Pictures uint8 [H, W, 3] to latents float32 [C, h, w], each as soon as its pictures are there.
 
     Pictures are pulled when they are needed and not held. The last one is repeated until the last latent is full and
-    there are `least_latents`. Raises ValueError where there are more or fewer pictures than `total_frames`.
+    there are `least_latents`. Raises ValueError where there are more or fewer pictures than `total_frames`, EngineError
+    where a latent is not [latent_channels, H / latent_px, W / latent_px].
     """
     latents = max(latents_of(total_frames, latent_frames), least_latents)
     caches: Sequence[Any] | None = None
@@ -46,6 +49,13 @@ def encode(
         group.append(picture)
         if len(group) == (1 if caches is None else latent_frames):
             latent, caches = engine.encode(_to_engine(group), caches)
+            expected = (latent_channels, picture.shape[0] // latent_px, picture.shape[1] // latent_px)
+            if latent.shape != expected:
+                raise EngineError(
+                    f"expected latents {list(expected)} of crops of {picture.shape[1]}x{picture.shape[0]} (the "
+                    f"bundle's latent_channels, and height and width over its latent_px), found {list(latent.shape)}; "
+                    "build the bundle again"
+                )
             group = []
             yield latent
 

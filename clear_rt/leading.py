@@ -95,6 +95,6 @@ class Leading:
             placement = self._placements[run]
             size = placement.scaled
             if size not in pictures:
-                pictures[size] = frame.rgb(size.height_px, size.width_px)
+                pictures[size] = frame.rgb(size.height_px, size.width_px, exact=True)
             crops[run] = placement.cut(pictures[size])
         return crops

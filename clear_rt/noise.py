@@ -6,6 +6,7 @@ nothing else: not on clip length, engine, window or resume.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,15 +61,19 @@ def from_file(path: Path) -> Noise:
 
 def _opened(path: Path) -> Floats:
     try:
-        # Mapped, not read, and never unpickled.
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Mapped, not read, and never unpickled.
+            stored = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # noqa: BLE001 - numpy parses the header as Python: a damaged one may raise anything
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
         raise ConfigError(f"{path} cannot be read as noise ({reason}); give a .npy file of float32") from None
-    if stored.dtype != np.float32 or stored.ndim != 4:
+    if stored.dtype != np.float32 or stored.ndim != 4 or 0 in stored.shape:
         raise ConfigError(
-            f"{path} must hold noise float32 [channels, latents, height, width], found {stored.dtype} "
-            f"{_by(stored.shape) or 'without axes'}; save it again in that form"
+            f"{path} must hold noise float32 [channels, latents, height, width], none of them 0, found "
+            f"{stored.dtype} {_by(stored.shape) or 'without axes'}; save it again in that form"
         )
     for latent in range(stored.shape[1]):
         if not np.isfinite(stored[:, latent]).all():

@@ -28,7 +28,8 @@ def _fill(report: Report) -> str:
     noise = "noise from a file" if report.seed is None else f"seed {report.seed}"
     made = f"{_counted(report.windows, 'window')} of {_counted(report.steps, 'step')}, policy {report.policy}, {noise}"
     scaled = f", {_counted(report.regions_scaled, 'region run')} scaled down" if report.regions_scaled else ""
-    return f"fill {report.fill} ({made}{scaled})"
+    short = f", {_counted(report.runs_short, 'region run')} shorter than a window" if report.runs_short else ""
+    return f"fill {report.fill} ({made}{scaled}{short})"
 
 
 def _counted(count: int, what: str) -> str:

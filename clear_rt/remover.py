@@ -24,7 +24,7 @@ from clear_rt.composite import paste
 from clear_rt.config import RunConfig
 from clear_rt.contents import Contents
 from clear_rt.errors import EngineError
-from clear_rt.generate import CropGenerator
+from clear_rt.generate import CropGenerator, fitting
 from clear_rt.matte import steady
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan, Timetable
@@ -74,6 +74,7 @@ class Edited(NamedTuple):
     dropped_streams: tuple[str, ...]
     windows: int = 0
     regions_scaled: int = 0
+    runs_short: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -98,9 +99,11 @@ class Remover:
                 f"--fill model: no generative bundle installed ({self.bundle.name} holds the occlusion prior only); "
                 "use --fill membrane"
             )
-        self.engine = engine or open_engine(self.config.engine, self.bundle)
+        # Opening an engine may take a minute: what does not fit the bundle is refused before.
+        fitted = None if spec is None else fitting(spec, self.config.denoise)
+        self.engine = engine or open_engine(self.config.engine, self.bundle, generates=spec is not None)
         self._prior = Prior(self.engine, self.bundle.prior.multiple_px)
-        self._generator = None if spec is None else CropGenerator(self.engine, spec, self.config.denoise)
+        self._generator = None if spec is None else CropGenerator(self.engine, spec, self.config.denoise, fitted)
 
     def __call__(
         self,
@@ -140,6 +143,7 @@ class Remover:
             seed=generator.seed if generator else None,
             windows=edited.windows,
             regions_scaled=edited.regions_scaled,
+            runs_short=edited.runs_short,
             notes=edited.notes,
             encoder=edited.encoder,
             dropped_streams=edited.dropped_streams,
@@ -239,7 +243,12 @@ class Remover:
         edited = Edited(changed, writer.encoder, tuple(writer.dropped_streams))
         if contents is None:
             return edited
-        return edited._replace(windows=contents.windows, regions_scaled=contents.regions_scaled, notes=contents.notes)
+        return edited._replace(
+            windows=contents.windows,
+            regions_scaled=contents.regions_scaled,
+            runs_short=contents.runs_short,
+            notes=contents.notes,
+        )
 
     def _contents(
         self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch, tell: Progress
@@ -271,7 +280,8 @@ def remove(
 ) -> Report:
     """Remove the burned-in subtitles of the video `source` and write the result to `target`.
 
-    `progress(phase, frames_done, frames_total or None)` is called from this thread. Everything besides the text is
+    `progress(phase, done, total or None)` is called from this thread; it counts frames, and in the phase "generating"
+    steps of the model's windows. Everything besides the text is
     kept: frame count, timestamps, size, pixel format, colour description, every other stream. The target appears at
     the end.
 

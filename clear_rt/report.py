@@ -75,8 +75,9 @@ class Report:
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
     cannot take them as they are means encoding unchanged frames. `stage_seconds` are per
     stage and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused,
-    `notes` about how the fill was made. `policy`, `steps` and `seed` are None where no model filled, `seed` also where
-    noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the model.
+    `notes` about what was made up for the fill. `policy`, `steps` and `seed` are None where no model filled, `seed`
+    also where noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the model,
+    and `runs_short` of them are shorter than its window.
     """
 
     source: Path
@@ -98,6 +99,7 @@ class Report:
     seed: int | None = None
     windows: int = 0
     regions_scaled: int = 0
+    runs_short: int = 0
     notes: tuple[str, ...] = ()
 
     @property

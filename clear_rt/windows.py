@@ -29,12 +29,15 @@ class WindowPlan:
         return self.windows[i + 1].start if i + 1 < len(self.windows) else self.total_latents
 
 
-def plan_windows(total_latents: int, window_latents: int, overlap_latents: int, policy: Policy) -> WindowPlan:
+def plan_windows(
+    total_latents: int, window_latents: int, overlap_latents: int, policy: Policy, *, latent_frames: int = 4
+) -> WindowPlan:
     """Windows of a run. No latent is left out and no window is longer than `window_latents` (but for `reference`).
 
     `paper`, `stream`: equal windows `window_latents - overlap_latents` apart, the last one slid back to end with the
     run; a run shorter than a window is one short window. Without overlap there are no ramps, and only the slid-back
-    window shares latents. `reference`: window and overlap in frames taken for latents, the last window cut short.
+    window shares latents. `reference`: window and overlap in frames, `latent_frames` each,
+    taken for latents, the last window cut short.
     Raises ValueError unless total_latents >= 1 and 0 <= overlap_latents < window_latents.
     """
     if total_latents < 1 or not 0 <= overlap_latents < window_latents:
@@ -44,7 +47,7 @@ def plan_windows(total_latents: int, window_latents: int, overlap_latents: int, 
         )
     if policy == "reference":
         # 21 latents and 4 become 81 and 16: the released code never converts its frame numbers.
-        return _released(total_latents, frames_of(window_latents), 4 * overlap_latents)
+        return _released(total_latents, frames_of(window_latents, latent_frames), latent_frames * overlap_latents)
     if total_latents <= window_latents:
         return WindowPlan(total_latents, overlap_latents, (range(total_latents),))
     last = total_latents - window_latents

@@ -1,4 +1,4 @@
-"""A video whose brightness says which frame it is, with white boxes for text."""
+"""A video whose brightness says which frame it is, with white boxes for text on waves of colour."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ LEVELS_PER_FRAME = 3
 
 
 def numbered_scene(path, count, texts=((0, 1 << 30, TEXT),), size=SIZE, pixel_format="yuv444p", matrix=None):
-    """FFV1: gray that grows from frame to frame, over a slope; `texts` are (first frame, stop, box).
+    """FFV1: brightness that grows from frame to frame, over a slope; `texts` are (first frame, stop, box).
+
+    Red and blue swing by 12 of 255 each way, over 48 pixels, so that content in another place or colour differs.
 
     `matrix` says how players turn it.
     """
@@ -25,10 +27,11 @@ def numbered_scene(path, count, texts=((0, 1 << 30, TEXT),), size=SIZE, pixel_fo
         stream.codec_context.time_base = Fraction(1, 25)
         if matrix:
             stream.set_display_matrix(matrix)
-        slope = np.linspace(0, 20, size.width_px)[None, :, None]
+        y, x = np.mgrid[: size.height_px, : size.width_px] * (2 * np.pi / 48)
+        swing = 12 * np.sin(x) * np.cos(y)
+        slope = np.linspace(0, 20, size.width_px)[None, :, None] + np.stack([swing, 0 * swing, -swing], axis=2)
         for index in range(count):
-            gray = 30 + LEVELS_PER_FRAME * (index % 50) + slope
-            rgb = np.broadcast_to(gray, (size.height_px, size.width_px, 3)).astype(np.uint8)
+            rgb = (30 + LEVELS_PER_FRAME * (index % 50) + slope).astype(np.uint8)
             for start, stop, box in texts:
                 if start <= index < stop:
                     rgb[box.slices] = 255

@@ -21,7 +21,7 @@ def engine(monkeypatch):
     """What every bundle and engine opened by the command line turns into; tests may replace its attributes."""
     blocks = BlockEngine()
     monkeypatch.setattr(remover, "open_bundle", lambda folder: bundle())
-    monkeypatch.setattr(remover, "open_engine", lambda name, opened: blocks)
+    monkeypatch.setattr(remover, "open_engine", lambda name, opened, *, generates: blocks)
     return blocks
 
 
@@ -49,13 +49,21 @@ def test_prose_says_how_the_fill_was_made(capfd, tmp_path, engine):
     assert f"fill model ({len(engine.window_latents)} windows of 2 steps, policy paper, seed 0)" in out
 
 
-def test_short_runs_are_warned_of_and_reported(capfd, tmp_path, engine):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_short_runs_are_reported_and_warned_of_where_frames_are_made_up(capfd, tmp_path, engine, fixed, monkeypatch):
+    monkeypatch.setattr(remover, "open_bundle", lambda folder: bundle(spec(latents_fixed=fixed)))
     texts = [(0, 6, TEXT), (30, 70, TEXT)]
     source = numbered_scene(tmp_path / "in.mkv", 70, texts)
+    sentence = (
+        "1 of 2 runs is shorter than the bundle's window of 17 frames; filled up to one window with the last frame"
+    )
     status, out, err = _run(capfd, source, "-o", tmp_path / "out.mkv", *MODEL, "--json")
-    sentence = "1 of 2 runs is shorter than the bundle's window of 17 frames; denoised in one short window"
-    assert (status, err) == (0, [f"clear-rt: {sentence}"])
-    assert json.loads(out)["notes"] == [sentence]
+    assert (status, err) == (0, [f"clear-rt: {sentence}"] if fixed else [])
+    report = json.loads(out)
+    assert (report["notes"], report["runs_short"]) == ([sentence] if fixed else [], 1)
+    status, out, _ = _run(capfd, source, "-o", tmp_path / "again.mkv", *MODEL)
+    assert status == 0
+    assert "seed 0, 1 region run shorter than a window)" in out
 
 
 def test_the_fill_without_a_model_reports_none(capfd, tmp_path, engine):

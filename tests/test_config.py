@@ -26,7 +26,7 @@ def test_options_of_the_model_need_the_model(options, words):
 
 
 def test_a_seed_is_accepted_anyway():
-    """It changes nothing where nothing is drawn, and scripts may set it always."""
+    """It changes nothing where nothing is drawn, and always has a value; the command line knows which are given."""
     assert RunConfig(denoise=DenoiseConfig(seed=2**64 - 1)).denoise.seed == 2**64 - 1
 
 

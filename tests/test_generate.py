@@ -156,32 +156,47 @@ def test_noise_that_is_none_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("frames", "fixed", "expected"),
+    ("frames", "short", "note"),
     [
-        ([14, 90], False, ()),
-        (
-            [13, 17, 40],
-            False,
-            ("1 of 3 runs is shorter than the bundle's window of 17 frames; denoised in one short window",),
-        ),
-        (
-            [1, 5, 40],
-            False,
-            ("2 of 3 runs are shorter than the bundle's window of 17 frames; denoised in one short window each",),
-        ),
-        (
-            [2],
-            True,
-            (
-                "1 of 1 run is shorter than the bundle's window of 17 frames; "
-                "filled up to one window with the last frame",
-            ),
-        ),
+        ([14, 90], 0, ""),
+        ([13, 17, 40], 1, "1 of 3 runs is shorter than the bundle's window of 17 frames; filled up to one window with"),
+        ([1, 5, 40], 2, "2 of 3 runs are shorter than the bundle's window of 17 frames; filled up to one window each"),
+        ([2], 1, "1 of 1 run is shorter than the bundle's window of 17 frames; filled up to one window with the last"),
     ],
 )
-def test_short_runs_are_noted(frames, fixed, expected):
+def test_short_runs_are_counted_and_noted_where_frames_are_made_up(frames, short, note):
     """A run of 14 frames has 5 latents like one of 17: it fills the window."""
-    assert CropGenerator(BlockEngine(), spec(latents_fixed=fixed), DenoiseConfig()).notes(frames) == expected
+    fixed, dynamic = (CropGenerator(BlockEngine(), spec(latents_fixed=f), DenoiseConfig()) for f in (True, False))
+    assert fixed.short_runs(frames) == dynamic.short_runs(frames) == short
+    assert dynamic.notes(frames) == ()
+    notes = fixed.notes(frames)
+    assert len(notes) == bool(short)
+    assert all(sentence.startswith(note) for sentence in notes)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 120), st.sampled_from(["paper", "reference", "stream"]), st.booleans(), st.sampled_from([2, 3]))
+def test_every_step_of_every_window_is_told_of(total_frames, policy, fixed, steps):
+    engine, told = BlockEngine(), []
+    fixed = fixed and policy != "reference"
+    generator = CropGenerator(engine, spec(latents_fixed=fixed), DenoiseConfig(policy=policy, steps=steps))
+    found = generator.crops(
+        0, _pictures(total_frames), total_frames, Stopwatch(), lambda: told.append(engine.velocities)
+    )
+    for _ in range(total_frames):
+        next(found)
+    assert told == list(range(1, generator.calls(total_frames) + 1))
+
+
+@pytest.mark.parametrize("changes", [{"latent_channels": 12}, {"latent_px": 16}])
+def test_a_bundle_that_is_wrong_about_its_latents_is_one_sentence(changes):
+    with pytest.raises(EngineError, match=r"expected latents .*, found \[16, 2, 4\]; build the bundle again"):
+        next(_generated(30, generator_spec=spec(**changes)))
+
+
+def test_released_windows_go_by_the_bundles_frames_of_a_latent():
+    generator = CropGenerator(BlockEngine(), spec(latent_frames=2), DenoiseConfig(policy="reference"))
+    assert len(generator.plan(100).windows[0]) == 9
 
 
 def test_default_steps_are_the_bundles():

@@ -8,9 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clear_rt.errors import EngineError
-from clear_rt.latents import decode, encode
+from clear_rt.latents import decode
+from clear_rt.latents import encode as encode_pictures
 from clear_rt.schedule import frames_of, latents_of
-from tests.block_engine import BLOCK_PX, BlockEngine, answer
+from tests.block_engine import BLOCK_PX, CHANNELS, BlockEngine, answer
+
+
+def encode(engine, pictures, total_frames, **changes):
+    given = {"latent_channels": CHANNELS, "latent_px": BLOCK_PX} | changes
+    return encode_pictures(engine, pictures, total_frames, **given)
 
 
 def _pictures(count, height=16, width=24):
@@ -114,3 +120,15 @@ def test_a_short_run_is_filled_up_to_as_many_latents_as_are_asked_for(total_fram
     found = encode(BlockEngine(), pictures, total_frames, least_latents=least_latents)
     for filled, whole in zip(found, encode(BlockEngine(), by_hand, full), strict=True):
         np.testing.assert_array_equal(filled, whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({"latent_channels": 4}, [4, 2, 3]), ({"latent_px": 4}, [16, 4, 6]), ({"latent_px": 16}, [16, 1, 1])],
+)
+def test_latents_of_another_shape_than_the_bundles_are_an_error_at_the_first(changes, expected):
+    engine = BlockEngine()
+    words = rf"expected latents \[{', '.join(map(str, expected))}\] of crops of 24x16 .*, found \[16, 2, 3\]; build"
+    with pytest.raises(EngineError, match=words):
+        list(encode(engine, _pictures(9), 9, **changes))
+    assert len(engine.encoded_shapes) == 1

@@ -28,8 +28,10 @@ class Numbered:
     def __init__(self, index):
         self.index = index
         self.conversions = []
+        self.exact = False
 
-    def rgb(self, height_px, width_px):
+    def rgb(self, height_px, width_px, *, exact=False):
+        self.exact = exact
         self.conversions.append((height_px, width_px))
         columns = np.arange(width_px, dtype=np.uint8)
         return np.stack(
@@ -118,6 +120,7 @@ def test_a_frame_is_converted_once_for_all_its_runs_and_not_at_all_without_one()
     for frame in video.frames:
         expected = [(PICTURE.height_px, PICTURE.width_px)] if 5 <= frame.index < 12 else []
         assert frame.conversions == expected
+        assert frame.exact == bool(expected)
 
 
 def test_a_video_that_has_become_shorter_is_an_error():

@@ -57,6 +57,19 @@ def test_remaining_time(terminal):
     assert terminal.lines()[-1].endswith("0:02:00")
 
 
+def test_steps_of_the_model_are_no_frames(terminal):
+    """A minute each, which is more than rates are averaged over elsewhere."""
+    with bar(console=terminal.console, clock_s=terminal.clock_s) as tell:
+        for done in range(11):
+            tell("generating", done, 30)
+            terminal.now_s += 60.0
+    line = terminal.lines()[-1]
+    assert "10/30 steps" in line
+    assert "60.0 s/step" in line
+    assert "f" not in line
+    assert line.endswith("0:20:00")
+
+
 def test_an_unknown_number_of_frames(terminal):
     with bar(console=terminal.console, clock_s=terminal.clock_s) as tell:
         tell("burning", 7, None)

@@ -99,6 +99,14 @@ def test_the_released_numbers():
     assert spans(plan_windows(147, 21, 4, "reference")) == [(0, 81), (65, 146), (130, 147)]
 
 
+def test_released_windows_go_by_the_frames_of_a_latent():
+    """5 latents of 2 frames: windows of 9 that overlap by 4."""
+    plan = plan_windows(12, 5, 2, "reference", latent_frames=2)
+    assert spans(plan) == [(0, 9), (5, 12)]
+    assert plan.border_latents == 4
+    assert plan_windows(12, 5, 2, "paper", latent_frames=2) == plan_windows(12, 5, 2, "paper")
+
+
 def test_the_intended_numbers():
     plan = plan_windows(72, 21, 4, "paper")
     assert spans(plan) == [(0, 21), (17, 38), (34, 55), (51, 72)]

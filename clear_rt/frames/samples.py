@@ -1,4 +1,4 @@
-"""RGB content back to a frame's own samples: the inverse of `scale.Scaler.rgb`, in numbers that are not yet rounded.
+"""RGB content back to a frame's own samples: the inverse of exact `scale.Scaler.rgb`, in numbers not yet rounded.
 
 Source: ITU-T H.273, equations 20 to 38, but for one thing that swscale does: it takes the codes of 9 to 16 bits for
 those of 8 bits times 2**(bits - 8), in full range too, so that 1020 and not 1023 comes back for 255.
@@ -13,6 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_rt.frames.orientation import Orientation
 from clear_rt.frames.scale import is_full_range, luma_weights
 from clear_rt.shapes import Box, plane_box
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 
-def samples_of(rgb: Floats, box: Box, picture: av.VideoFrame, planes: Sequence[Plane]) -> list[Floats | None]:
+def samples_of(
+    rgb: Floats, box: Box, picture: av.VideoFrame, planes: Sequence[Plane], orientation: Orientation
+) -> list[Floats | None]:
     """rgb float32 [H, W, 3] of the upright `box`, 0..255 -> per plane float32 of `plane_box(box, ...)`, None for alpha.
 
     Values are the plane's own, 0 .. 2**bits - 1, and may lie a little outside. A sample of a subsampled plane is the
@@ -35,7 +38,7 @@ def samples_of(rgb: Floats, box: Box, picture: av.VideoFrame, planes: Sequence[P
     # swscale reads gray in full range whatever its tag says.
     rows = _ycc_rows(*luma_weights(picture), full=is_gray or is_full_range(picture))
     pooled = {
-        steps: _means(rgb, box, *steps)
+        steps: _means(rgb, box, steps, _before(picture, orientation, *steps))
         for steps in {(plane.step_x_px, plane.step_y_px) for plane in planes if plane.kind != "alpha"}
     }
     contents: list[Floats | None] = []
@@ -65,15 +68,35 @@ def _ycc_rows(red: float, blue: float, *, full: bool) -> list[tuple[Floats, np.f
     return [(weights.astype(np.float32), np.float32(offset)) for weights, offset in rows]
 
 
-def _means(rgb: Floats, box: Box, step_x_px: int, step_y_px: int) -> Floats:
-    """Mean colour [h, w, 3] of every cell of `step_x_px` x `step_y_px` pixels that the box touches."""
-    if (step_x_px, step_y_px) == (1, 1):
+def _before(picture: av.VideoFrame, orientation: Orientation, step_x_px: int, step_y_px: int) -> tuple[int, int]:
+    """Columns and rows by which the first cell of the upright picture begins before it.
+
+    A stored picture whose size is no multiple of the steps ends within a cell; flipped, it begins with that one.
+    """
+    width, height = picture.width, picture.height
+    if orientation.transpose:
+        width, height = height, width
+    return -width % step_x_px if orientation.flip_x else 0, -height % step_y_px if orientation.flip_y else 0
+
+
+def _means(rgb: Floats, box: Box, steps_px: tuple[int, int], before_px: tuple[int, int]) -> Floats:
+    """Mean colour [h, w, 3] of the cells of `steps_px` (x, y) pixels that `plane_box` takes for `box`.
+
+    The first cell of the picture begins `before_px` (x, y) pixels before it.
+    """
+    if steps_px == (1, 1):
         return rgb
-    inner = plane_box(box, step_x_px, step_y_px)
-    top, left = box.y_px - inner.y_px * step_y_px, box.x_px - inner.x_px * step_x_px
-    bottom, right = inner.bottom_px * step_y_px - box.bottom_px, inner.right_px * step_x_px - box.right_px
-    if top or left or bottom or right:
-        rgb = np.pad(rgb, ((top, bottom), (left, right), (0, 0)), mode="edge")
-    cells = rgb.reshape(inner.height_px, step_y_px, inner.width_px, step_x_px, 3)
+    inner = plane_box(box, *steps_px)
+    columns = _nearest(inner.x_px, inner.width_px, steps_px[0], box.x_px + before_px[0], box.width_px)
+    rows = _nearest(inner.y_px, inner.height_px, steps_px[1], box.y_px + before_px[1], box.height_px)
+    if not (np.array_equal(columns, np.arange(box.width_px)) and np.array_equal(rows, np.arange(box.height_px))):
+        rgb = rgb[rows[:, None], columns]
+    cells = rgb.reshape(inner.height_px, steps_px[1], inner.width_px, steps_px[0], 3)
     means: Floats = cells.mean(axis=(1, 3), dtype=np.float32)
     return means
+
+
+def _nearest(first: int, cells: int, step_px: int, start_px: int, length_px: int) -> NDArray[np.intp]:
+    """Indices, into a stretch of `length_px` that begins at `start_px`, of the pixels of `cells` cells from `first`."""
+    pixels = np.arange(first * step_px, (first + cells) * step_px, dtype=np.intp) - start_px
+    return np.clip(pixels, 0, length_px - 1)
