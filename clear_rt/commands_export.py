@@ -10,7 +10,7 @@ import typer
 
 from clear_rt.console import Told
 from clear_rt.errors import ConfigError
-from clear_rt.export.config import ExportConfig, Timesteps
+from clear_rt.export.config import ExportConfig, Store, Timesteps
 from clear_rt.progress import stages
 
 DEFAULT = ExportConfig()
@@ -39,6 +39,7 @@ def export(
     max_pixels: Annotated[
         int, typer.Option(help="Area of a region above which it is scaled down.")
     ] = DEFAULT.max_pixels,
+    store: Annotated[Store, typer.Option(help="How weights are stored; arithmetic is fp32.")] = DEFAULT.store,
     prior: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="Bundle to take the occlusion prior from.")
     ] = None,
@@ -56,6 +57,7 @@ def export(
         window_latents=window,
         overlap_latents=overlap,
         max_pixels=max_pixels,
+        store=store,
         prior=prior,
     )
     try:

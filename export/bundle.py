@@ -50,7 +50,7 @@ def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambd
     with building(target) as folder:
         tell("prompt")
         prompt = prompt_for(checked.found, config.prompt)
-        stored = Stored(folder)
+        stored = Stored(folder, config.store)
         prior = _copied_prior(config.prior, folder)
         tell("VAE")
         parameters = _export_vae(checked.found, config, stored)
@@ -68,7 +68,13 @@ def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambd
             "engines": list(config.engines),
             "prior": prior,
             "generator": generator,
-            "built": {"clear_rt": __version__, "commit": _commit(), **packages, **checked.adapter_built},
+            "built": {
+                "clear_rt": __version__,
+                "commit": _commit(),
+                "stored": config.store,
+                **packages,
+                **checked.adapter_built,
+            },
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         # Whatever we write, we can read: a fault here must not replace a bundle that works.

@@ -11,6 +11,7 @@ from clear_rt.errors import ConfigError
 from clear_rt.generator import LONGEST_SIDE_PX, LONGEST_WINDOW_LATENTS, MOST_STEPS, SHIFTS
 
 Timesteps = Literal["exact", "bf16"]
+Store = Literal["fp32", "fp16"]
 ENGINES = ("onnx", "cuda")
 STEP_COUNTS = (2, 3, 4, 5, 10, 20)
 # One patch of 16 x 16.
@@ -21,9 +22,9 @@ LEAST_PIXELS = 256
 class ExportConfig:
     """How weights become a bundle. The windows' defaults are Wan's 81 frames with 16 of overlap.
 
-    `timesteps` "bf16" tells the model 884 where 882.35 is meant, as the released code does (reference.md 5.3).
-    `prior` is a bundle whose occlusion prior is taken, the embedded one where None. Regions above `max_pixels` are
-    scaled down at run time.
+    `timesteps` "bf16" tells the model 884 where 882.35 is meant, as the released code does (reference.md 5.3). `store`
+    "fp16" keeps weights in half the bytes; arithmetic is fp32 either way. `prior` is a bundle whose occlusion prior is
+    taken, the embedded one where None. Regions above `max_pixels` are scaled down at run time.
     """
 
     engines: tuple[str, ...] = ("onnx",)
@@ -37,6 +38,7 @@ class ExportConfig:
     window_latents: int = 21
     overlap_latents: int = 4
     max_pixels: int = 1280 * 720
+    store: Store = "fp32"
     prior: Path | None = None
 
     def __post_init__(self) -> None:

@@ -12,6 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from clear_rt.export.config import Store
+from clear_rt.export.halves import halve_state
+
 # A graph with its weights inside ends at 2 GB, protobuf's limit.
 _INSIDE_BYTES = 1 << 30
 
@@ -19,8 +22,8 @@ _INSIDE_BYTES = 1 << 30
 class Stored:
     """What was written into a folder so far. `graphs`, `weights` and `models` are entries of a manifest's generator."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, store: Store = "fp32") -> None:
+        self._folder, self._halves = folder, store == "fp16"
         self.graphs: dict[str, Any] = {}
         self.weights: dict[str, Any] = {}
         self.models: dict[str, Any] = {}
@@ -29,6 +32,11 @@ class Stored:
         """One ONNX graph, with its weights in a file beside it where they would make it too large."""
         path = self._folder / f"{role}.onnx"
         without_origin(program)
+        if self._halves:
+            # onnx_ir comes with onnxscript, which bundles without graphs are exported without.
+            from clear_rt.export.halves_graph import halve_graph
+
+            halve_graph(program.model)
         size_bytes = sum(value.const_value.nbytes for value in _initializers(program))
         program.save(path, external_data=size_bytes >= _INSIDE_BYTES)
         beside = path.with_name(f"{path.name}.data")
@@ -38,7 +46,8 @@ class Stored:
         """The tensors of one model as safetensors, and its sizes."""
         path = self._folder / f"{part}.safetensors"
         try:
-            save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+            tensors = halve_state(state) if self._halves else state
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
         except SafetensorError as error:
             raise OSError(None, str(error)) from None
         # safetensors makes files that only their owner may read; whoever may read the graphs may read these.

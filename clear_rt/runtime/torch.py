@@ -129,7 +129,8 @@ def _built(kind: Callable[[Any], Module], sizes: type[Any], described: object, p
 
 def _weights(path: Path, device: torch.device) -> dict[str, Tensor]:
     try:
-        return load_file(path, str(device))
+        # Some bundles store fp16; nothing computes with it here.
+        return {name: tensor.float() for name, tensor in load_file(path, str(device)).items()}
     except Exception as error:  # noqa: BLE001 - safetensors raises a class of its own for every kind of damage
         raise BundleError(f"{path} is no safetensors file ({_short(error)}); build the bundle again") from None
 
