@@ -1,0 +1,91 @@
+"""Stage II losses of CLEAR (arXiv 2603.21901): L_distill + L_gen + 0.1 L_sparse, and consistency over time.
+
+The paper where it and the released code differ (reference.md 7 and 8.2): the weight follows the head's own map, which
+keeps its gradient, with gamma 0.8 and a period of 40 steps; the code's is binary, 1.5 and 20. Consistency and the
+weight of timesteps are known from the code alone.
+"""
+
+from __future__ import annotations
+
+from math import exp, pi, sin
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clear_rt.schedule import timesteps
+
+ALPHA_PERIOD_STEPS = 40
+GAMMA = 0.8
+SPARSE_SHARE = 0.1
+TIMESTEPS = 1000
+# Latents between two velocities that are compared; each counts with 1 / its distance.
+DISTANCES_LATENTS = (1, 4, 8, 16)
+_CHARBONNIER_EPS = 1e-3
+_PROBABILITY_EPS = 1e-7
+_ERROR_EPS = 1e-6
+
+
+def focus(step: int) -> float:
+    """How much more an error under the subtitle counts at a step of training, 5 to 15: 5 + 10 |sin(2 pi k / 40)|."""
+    return 5.0 + 10.0 * abs(sin(2 * pi * step / ALPHA_PERIOD_STEPS))
+
+
+def generation(velocity: Tensor, target: Tensor, occlusion: Tensor, step: int) -> Tensor:
+    """Focal error of the flow. velocity, target [B, C, L, h, w]; occlusion [B, L, h / 2, w / 2], 0..1.
+
+    The error's own size in the weight is taken as a constant; the map in it is not, so that it learns where errors are.
+    """
+    error = (velocity - target).square().mean(dim=1)
+    mask = functional.interpolate(occlusion, scale_factor=2.0, mode="nearest")
+    weight = (1 + focus(step) * mask) * (error.detach() + _ERROR_EPS) ** GAMMA
+    return (weight * error).mean()
+
+
+def distillation(occlusion: Tensor, prior: Tensor) -> Tensor:
+    """The head's map against the prior's on the same grid, [B, L, rows, columns], 0..1."""
+    return functional.smooth_l1_loss(occlusion, prior)
+
+
+def sparsity(occlusion: Tensor, prior: Tensor) -> Tensor:
+    """Little of the picture is text: the map's mean, and half its divergence (Bernoulli) from the prior's map."""
+    p, q = (x.clamp(_PROBABILITY_EPS, 1 - _PROBABILITY_EPS) for x in (occlusion, prior))
+    divergence = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    return occlusion.mean() + 0.5 * divergence.mean()
+
+
+def consistency(velocity: Tensor) -> Tensor:
+    """Change over time at several distances, Charbonnier: the mean of those that fit into a window [B, C, L, h, w].
+
+    0 for a single latent.
+    """
+    terms = []
+    for distance in DISTANCES_LATENTS:
+        if distance < velocity.shape[2]:
+            change = velocity[:, :, distance:] - velocity[:, :, :-distance]
+            terms.append((change.square() + _CHARBONNIER_EPS**2).sqrt().mean() / distance)
+    return torch.stack(terms).mean() if terms else velocity.new_zeros(())
+
+
+def timestep_weight(timestep: Tensor) -> Tensor:
+    """Weight of a timestep 0..1000: a bell around 500, 0 where it is lowest and 1 in the mean over the table.
+
+    The table is that of 1000 steps with shift 5, which is where training draws timesteps from: 2.08 at 500.
+    """
+    bell = [exp(-2 * ((t - TIMESTEPS / 2) / TIMESTEPS) ** 2) for t in timesteps(TIMESTEPS)]
+    low = min(bell)
+    mean = sum(value - low for value in bell) / TIMESTEPS
+    return (torch.exp(-2 * ((timestep - TIMESTEPS / 2) / TIMESTEPS) ** 2) - low).clamp(min=0) / mean
+
+
+def prior_on_latents(occlusion: Tensor, latent_frames: int, patch_px: int) -> Tensor:
+    """Maps of the prior [B, F, H, W] -> [B, L, H / patch, W / patch] of the tokens: the strongest of all they cover.
+
+    F = 1 + k latent_frames, as the VAE takes frames: the first on its own. Raises ValueError for other lengths.
+    """
+    frames = occlusion.shape[1]
+    if (frames - 1) % latent_frames:
+        raise ValueError(f"expected 1 + a multiple of {latent_frames} frames, got {frames}")
+    tokens = functional.max_pool2d(occlusion, patch_px)
+    later = tokens[:, 1:].unflatten(1, (-1, latent_frames)).amax(dim=2) if frames > 1 else tokens[:, 1:]
+    return torch.cat((tokens[:, :1], later), 1)
