@@ -61,13 +61,13 @@ def plan(clips: Mapping[str, Path], stills: Sequence[Path]) -> list[Stretch]:
     return found + [Stretch(path, 0, 0, 1, 50) for path in stills]
 
 
-def left_out(name: str, index: int) -> bool:
+def left_out(name: str, index: int, frames: int = CLIP_FRAMES) -> bool:
     """Whether a run of pictures with frame `index` of the clip `name` in it could reach into a part left out."""
-    return any(first <= index + CLIP_FRAMES and index <= last for first, last in LEFT_OUT.get(name, ()))
+    return any(first <= index + frames and index <= last for first, last in LEFT_OUT.get(name, ()))
 
 
-def footage(stretch: Stretch) -> Iterator[Clip]:
-    """Runs of CLIP_FRAMES consecutive pictures, RGB, at most 720 rows."""
+def footage(stretch: Stretch, frames: int = CLIP_FRAMES) -> Iterator[Clip]:
+    """Runs of so many consecutive pictures, RGB, at most 720 rows."""
     with av.open(str(stretch.path)) as container:
         stream = container.streams.video[0]
         step = stream.time_base * stream.average_rate
@@ -77,12 +77,12 @@ def footage(stretch: Stretch) -> Iterator[Clip]:
             index = round((frame.pts - stream.start_time) * step)
             if index >= stretch.stop:
                 return
-            unwanted = index < stretch.start or left_out(stretch.path.name, index)
-            if unwanted or index % stretch.every >= CLIP_FRAMES:
+            unwanted = index < stretch.start or left_out(stretch.path.name, index, frames)
+            if unwanted or index % stretch.every >= frames:
                 continue
             clip = [] if index % stretch.every == 0 else clip
             clip.append(frame.to_ndarray(format="rgb24"))
-            if len(clip) == CLIP_FRAMES:
+            if len(clip) == frames:
                 yield clip
 
 
@@ -135,7 +135,7 @@ def _recast(clip: Clip, rng: np.random.Generator) -> Clip:
     return [np.ascontiguousarray(f) for f in clip]
 
 
-def _captions(width: int, height: int, rng: np.random.Generator) -> list[Overlay]:
+def captions(width: int, height: int, rng: np.random.Generator) -> list[Overlay]:
     """One caption of one or two lines, now and then a second one at the other edge."""
     overlays: list[Overlay] = []
     top = False
@@ -231,7 +231,7 @@ def make_pair(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[UInt8, UIn
     subtitled = clip
     if rng.random() > 0.15:
         opacity = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.1 else 1.0
-        for overlay in _captions(width, height, rng):
+        for overlay in captions(width, height, rng):
             subtitled = [blend(f, overlay, opacity) for f in subtitled]
     scale = SHORT_SIDE_PX / min(width, height)
     size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
