@@ -5,8 +5,8 @@
 Clips are cut first (a minute), then four stages of training of 20 minutes or less on two cores. The command can be
 stopped at any moment and run again with the same options: checkpoints come every 200 steps and where it is stopped.
 Every checkpoint leaves `vae.safetensors` (the running average, in Wan's names) and `vae.json` (its sizes and the
-statistics of its latents) in the run's folder: what `clear-rt export` takes, once a transformer's entry makes of the
-latter a config.json.
+statistics of its latents) in the run's folder. `clear-rt export` takes the first as it is, the second as entry `vae`
+of a config.json that also describes the transformer.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ _FREE = ("stages", "checkpoint_every", "device")
 
 
 def prepare(vae: Vae) -> None:
-    """The start that trained fastest in trials of 60 steps: 14.7 dB instead of 13.8 with the trunk's biases at zero.
+    """A start for training. Training PSNR, steps 51 to 60, one seed, L2: 14.6 dB; 14.4 without the first biases.
+
+    13.8 dB with all taps drawn and no biases. Torch's own start was not tried under the same conditions.
 
     The trunk keeps the size of what passes, where torch's own start shrinks its variance to a third at each
     convolution; branches add nothing yet. Causal convolutions see the present only, as the past of a run is zeros. The

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# An L1 loss settles at about 0.04 here: the KL of a latent of sigma 0.1, about 2, is then 0.5 % of it. Enough to hold
-# the means near 1 and to keep the decoder from reading tiny differences, which a denoiser could never reproduce.
+# Not tuned. After 350 steps the KL is 11 and L1 0.29: 0.4 % of it; the stds of the latents lie between 0.5 and 9.
 KL_WEIGHT = 1e-4
 EDGE_WEIGHT, SCALES = 0.5, 3
 LOGVAR_RANGE = (-12.0, 4.0)
