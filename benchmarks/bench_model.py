@@ -16,7 +16,7 @@ from benchmarks.environment import ROOT
 from benchmarks.measure import run_python
 from benchmarks.peaks import coding_fps, matmul_gflop_per_s
 from benchmarks.random_weights import PROMPT_TOKENS, SMALL_DIT, SMALL_VAE, write_random_weights
-from benchmarks.report import Row, finish
+from benchmarks.report import Row, finish, print_stages
 from clear_rt.config import WriteConfig
 from clear_rt.export.bundle import export
 from clear_rt.export.config import ExportConfig
@@ -87,13 +87,6 @@ def measure(engine: str, region: str, video: Path) -> list[Row]:
     ]
 
 
-def print_stages(row: Row) -> None:
-    frames = row.detail["frames"]
-    print(f"{row.case}: {row.detail['windows']} windows, region {row.detail['box']}")
-    for stage, seconds in sorted(row.detail["stage_seconds"].items(), key=lambda item: -item[1]):
-        print(f"  {stage:<16} {1000 * seconds / frames:8.2f} ms/frame")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=4, help="length of the clip")
@@ -104,7 +97,7 @@ def main() -> None:
     for engine in options.engine or ["onnx"]:
         for region in ("auto", "full"):
             found += measure(engine, region, video)
-            print_stages(found[-1])
+            print_stages(found[-1], f"{found[-1].detail['windows']} windows, region {found[-1].detail['box']}")
     finish("model", found)
 
 

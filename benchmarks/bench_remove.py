@@ -15,7 +15,7 @@ import clear_rt
 from benchmarks.clips import clip
 from benchmarks.measure import timing
 from benchmarks.peaks import coding_fps
-from benchmarks.report import Row, finish
+from benchmarks.report import Row, finish, print_stages
 from clear_rt.config import WriteConfig
 
 
@@ -64,14 +64,6 @@ def measure(case: Case, seconds: int, runs: int) -> Row:
     )
 
 
-def print_stages(row: Row) -> None:
-    """Milliseconds per frame of every stage; stages on different threads overlap."""
-    frames = row.detail["frames"]
-    print(f"{row.case}: {row.detail['frames_changed']} of {frames} frames changed")
-    for stage, seconds in sorted(row.detail["stage_seconds"].items(), key=lambda item: -item[1]):
-        print(f"  {stage:<16} {1000 * seconds / frames:8.2f} ms/frame")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=8, help="length of each clip")
@@ -80,7 +72,7 @@ def main() -> None:
     rows = []
     for case in CASES:
         rows.append(measure(case, options.seconds, options.runs))
-        print_stages(rows[-1])
+        print_stages(rows[-1], f"{rows[-1].detail['frames_changed']} of {rows[-1].detail['frames']} frames changed")
     finish("remove", rows)
 
 

@@ -41,6 +41,13 @@ def _line(benchmark: str, row: Row) -> str:
     return f"{figure} | {row.bound_name} {row.bound:.2f} {row.unit} ({row.value / row.bound:.0%})"
 
 
+def print_stages(row: Row, said: str) -> None:
+    """Milliseconds per frame of every stage in a row's detail; stages on different threads overlap."""
+    print(f"{row.case}: {said}")
+    for stage, seconds in sorted(row.detail["stage_seconds"].items(), key=lambda item: -item[1]):
+        print(f"  {stage:<16} {1000 * seconds / row.detail['frames']:8.2f} ms/frame")
+
+
 def finish(benchmark: str, rows: Sequence[Row]) -> None:
     """Print the table, then the document that gpu_gate.sh keeps."""
     for line in lines(benchmark, rows):

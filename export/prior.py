@@ -5,7 +5,6 @@ python -m clear_rt.export.prior runs/prior/checkpoint.pt clear_rt/bundles/clear-
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import torch
 from torch import nn
 
 from clear_rt.bundle import FORMAT
-from clear_rt.export.stored import without_origin
+from clear_rt.export.stored import file_entry, without_origin
+from clear_rt.export.to_onnx import traced
 from clear_rt.models.prior import MULTIPLE_PX, ConvNorm, PriorGraph, PriorNet
 
 SHORT_SIDE_PX = 360
@@ -45,23 +45,16 @@ def fold_norms(net: PriorNet) -> PriorNet:
 def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
     """Write the graph (rgb uint8 [1, H, W, 3] -> occlusion uint8 [1, H, W]) and return its manifest entry."""
     rows, columns = (torch.export.Dim(axis, min=1, max=_MAX_BLOCKS) for axis in ("rows", "columns"))
-    program = torch.onnx.export(
+    program = traced(
         PriorGraph(fold_norms(net)).eval(),
         (torch.zeros(1, 8 * MULTIPLE_PX, 12 * MULTIPLE_PX, 3, dtype=torch.uint8),),
-        input_names=["rgb"],
-        output_names=["occlusion"],
-        opset_version=20,
-        dynamic_shapes={"rgb": {1: MULTIPLE_PX * rows, 2: MULTIPLE_PX * columns}},
-        dynamo=True,
-        verbose=False,
+        ({1: MULTIPLE_PX * rows, 2: MULTIPLE_PX * columns},),
+        ["rgb"],
+        ["occlusion"],
     )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
     without_origin(program)
     program.save(target)
-    return {
-        "file": target.name,
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+    return file_entry(target) | {
         "short_side_px": SHORT_SIDE_PX,
         "multiple_px": MULTIPLE_PX,
         "parameters": sum(p.numel() for p in net.parameters()),

@@ -37,13 +37,13 @@ def step_graph(dit: BakedDit) -> torch.onnx.ONNXProgram:
     # The number of tokens follows from the other three; torch finds that by itself.
     shapes: tuple[Dims | None, ...] = (_latent_dims(), {1: Dim.AUTO}, None)
     with _attending(dit):
-        return _traced(dit, inputs, shapes, ["latents", "control", "row"], ["velocity"])
+        return traced(dit, inputs, shapes, ["latents", "control", "row"], ["velocity"])
 
 
 def control_graph(dit: BakedDit) -> torch.onnx.ONNXProgram:
     """latents [1, C, L, h, w] -> control [1, N, width]."""
     latents = torch.zeros(1, dit.config.latent_channels, _LATENTS, 2 * _ROWS, 2 * _COLUMNS)
-    return _traced(dit.control, (latents,), (_latent_dims(),), ["latents"], ["control"])
+    return traced(dit.control, (latents,), (_latent_dims(),), ["latents"], ["control"])
 
 
 def encoder_graphs(step: EncoderStep) -> dict[str, torch.onnx.ONNXProgram]:
@@ -67,8 +67,8 @@ def _vae_graphs(
     begin, proceed = _spatial_dims([first]), _spatial_dims([later, *caches])
     with _attending(step):
         return {
-            f"{role}_first": _traced(step, (first,), (begin[0],), [given], [made, *new]),
-            f"{role}_next": _traced(
+            f"{role}_first": traced(step, (first,), (begin[0],), [given], [made, *new]),
+            f"{role}_next": traced(
                 step, (later, *caches), (proceed[0], tuple(proceed[1:])), [given, *old], [made, *new]
             ),
         }
@@ -102,9 +102,10 @@ def _attending(model: nn.Module) -> Iterator[None]:
             holder.attend = attend
 
 
-def _traced(
+def traced(
     module: nn.Module, inputs: tuple[Any, ...], shapes: Sequence[Any], names_in: list[str], names_out: list[str]
 ) -> torch.onnx.ONNXProgram:
+    """The graph of a module that was traced on `inputs`; `shapes` says per input which axes stay open."""
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript"), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

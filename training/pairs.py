@@ -7,8 +7,6 @@ interrupted run goes on where it stopped and gives the same data.
 from __future__ import annotations
 
 import io
-import multiprocessing
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -25,6 +23,7 @@ from clear_rt.burn.scripts import SCRIPTS, random_line
 from clear_rt.burn.styles import random_style
 from training.losses import pseudo_label
 from training.materials import TRAINING, fetch_clips, fetch_stills
+from training.shards import write_shards
 
 UInt8 = npt.NDArray[np.uint8]
 Clip = list[UInt8]
@@ -262,14 +261,6 @@ def _shard(job: tuple[int, Stretch, Path, int]) -> int:
     return len(crops)
 
 
-def synthesise(folder: Path, seed: int, workers: int = 2) -> int:
+def synthesise(folder: Path, seed: int) -> int:
     """Write the missing shards, uint8 [N, 160, 320, 7]: subtitled RGB, clean RGB, label. Returns the crops written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(n, s, folder / f"shard-{n:03d}.npy", seed) for n, s in enumerate(stretches())]
-    jobs = [job for job in jobs if not job[2].exists()]
-    begun, written = time.monotonic(), 0
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for done, count in enumerate(pool.imap_unordered(_shard, jobs), 1):
-            written += count
-            print(f"pairs: shard {done}/{len(jobs)}, {written} crops, {time.monotonic() - begun:.0f} s", flush=True)
-    return written
+    return write_shards("shard", _shard, stretches(), folder, seed)

@@ -11,8 +11,6 @@ the end of a stage) are picked up. What the data are drawn from, and what they m
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,32 +21,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clear_rt.errors import ClearError, ConfigError
+from clear_rt.errors import ClearError
 from clear_rt.export.prior import load_prior, write_bundle
 from clear_rt.threads import ahead
 from training.losses import stage_one
 from training.materials import HELD_OUT, PACKAGES, STILLS, TRAINING
 from training.networks import StageOne
 from training.pairs import synthesise
+from training.resumable import Resumable, StageConfig, learning_rate
+
+WARM_UP_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(StageConfig):
     """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only."""
 
-    seed: int = 0
     steps: int = 7200
     stages: int = 3
     batch: int = 16
     peak_lr: float = 3e-3
     weight_decay: float = 1e-4
-    average_decay: float = 0.998
     checkpoint_every: int = 400
-    device: str = "cpu"
-
-
-# What may differ between the runs that share a checkpoint: none of these changes what is learned.
-_FREE = ("stages", "checkpoint_every", "device")
 
 
 class Crops:
@@ -97,71 +91,33 @@ def validate(model: StageOne, crops: Crops, device: str, batch: int = 32) -> dic
     return {"iou": hit / max(union, 1), "recall": hit / max(positive, 1), "false_alarm_share": alarms / max(empty, 1)}
 
 
-def _learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up over 200 steps, then a cosine to 1 %."""
-    if step < 200:
-        return config.peak_lr * (step + 1) / 200
-    progress = (step - 200) / max(config.steps - 200, 1)
-    return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def check_same(path: Path, before: Mapping[str, Any], config: TrainConfig) -> None:
-    """Raise ConfigError where a checkpoint's config says of something that is learned from other than `config`."""
-    differing = {
-        name: value for name, value in asdict(config).items() if name not in _FREE and before.get(name, value) != value
-    }
-    if differing:
-        found, expected = (", ".join(f"{n} {values[n]}" for n in differing) for values in (differing, before))
-        raise ConfigError(f"{path} was trained with {expected}, now asked for {found}; give the same, or another --run")
-
-
-class Trainer:
-    """Model, its running average, optimiser, and the file they are resumed from.
+class Trainer(Resumable):
+    """Stage I and its running average.
 
     Raises:
         ConfigError: the checkpoint of `run` was made with another config.
     """
 
     def __init__(self, run: Path, config: TrainConfig) -> None:
+        super().__init__(run, config)
         torch.manual_seed(config.seed)
-        self.config, self.path, self.log = config, run / "checkpoint.pt", run / "log.jsonl"
         self.model = StageOne().to(config.device, memory_format=torch.channels_last)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average_decay), use_buffers=True
         )
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.peak_lr, weight_decay=config.weight_decay)
-        self.step = 0
-        if self.path.exists():
-            self._resume()
+        self.resume()
 
-    def _resume(self) -> None:
-        state = torch.load(self.path, map_location=self.config.device, weights_only=True)
-        # Checkpoints of earlier versions do not say what they were trained with.
-        check_same(self.path, state.get("config", {}), self.config)
-        if state["step"] > self.config.steps:
-            raise ConfigError(
-                f"{self.path} is at step {state['step']}, expected {self.config.steps} at most; "
-                "give --steps as before, or another --run"
-            )
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-
-    def save(self) -> None:
-        """Write or replace the checkpoint, whole or not at all."""
-        partial = self.path.with_suffix(".partial")
-        parts = {"model": self.model, "average": self.average, "optimiser": self.optimiser}
-        rest = {"step": self.step, "config": asdict(self.config)}
-        torch.save({name: part.state_dict() for name, part in parts.items()} | rest, partial)
-        partial.rename(self.path)
+    def trained_with(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Checkpoints of earlier versions do not say it, or not all of it: then it was what it is now."""
+        return asdict(self.config) | state.get("config", {})
 
     def advance(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
         """One optimiser step."""
         subtitled, clean, label = (t.to(self.config.device) for t in batch)
         for group in self.optimiser.param_groups:
-            group["lr"] = _learning_rate(self.step, self.config)
-        with torch.autocast(torch.device(self.config.device).type, torch.bfloat16):
+            group["lr"] = learning_rate(self.step, self.config, WARM_UP_STEPS)
+        with self.autocast():
             out = self.model(subtitled)
         terms = stage_one({name: value.float() for name, value in out.items()}, clean, label)
         self.optimiser.zero_grad(set_to_none=True)
@@ -171,11 +127,6 @@ class Trainer:
         self.average.update_parameters(self.model)
         self.step += 1
         return {name: value.item() for name, value in terms.items()}
-
-    def record(self, row: dict[str, Any]) -> None:
-        print(json.dumps(row), flush=True)
-        with self.log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 def batches(crops: Crops, config: TrainConfig, steps: range) -> Iterator[tuple[Tensor, ...]]:
@@ -222,7 +173,7 @@ def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -
 
 def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
     """Train the first `stages` stages on the run's shards; after the last one, export what the checkpoint holds."""
-    run, config = trainer.path.parent, trainer.config
+    run, config = trainer.run, trainer.config
     crops = Crops(run / "pairs")
     trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
     for stage in range(1, stages + 1):

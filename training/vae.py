@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import signal
 import threading
 import time
@@ -21,20 +20,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from clear_rt.errors import ClearError, ConfigError
+from clear_rt.errors import ClearError
 from clear_rt.models.config_json import as_json
 from clear_rt.models.vae import Vae
 from clear_rt.models.vae_blocks import PAST_FRAMES, AttentionBlock, CausalConv3d, ResidualBlock
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.threads import ahead
 from training.fast_conv import by_taps
+from training.resumable import Resumable, StageConfig, learning_rate
 from training.vae_clips import synthesise
 from training.vae_data import Clips
 from training.vae_loss import LOGVAR_RANGE, psnr_db, vae_terms
@@ -46,20 +45,20 @@ LOG_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VaeTraining:
-    """Sizes that suit two cores; a GPU run changes `base_width`, `steps`, `batch` and `device` only."""
+class VaeTraining(StageConfig):
+    """Sizes that suit two cores; a GPU run changes `base_width`, `steps`, `batch` and `device` only.
 
-    seed: int = 0
+    `batch` is times the clips of `vae_data.SHAPES`.
+    """
+
     base_width: int = 12
     res_blocks: int = 1
     steps: int = 7500
     stages: int = 4
-    batch: int = 1  # times the clips of `vae_data.SHAPES`
+    batch: int = 1
     peak_lr: float = 2e-3
     weight_decay: float = 1e-3
-    average_decay: float = 0.998
     checkpoint_every: int = 200
-    device: str = "cpu"
 
     @property
     def vae(self) -> VaeConfig:
@@ -67,10 +66,6 @@ class VaeTraining:
         channels = VaeConfig().latent_channels
         zeros, ones = (0.0,) * channels, (1.0,) * channels
         return VaeConfig(base_width=self.base_width, res_blocks=self.res_blocks, latent_means=zeros, latent_stds=ones)
-
-
-# What may differ between the runs that share a checkpoint: none of these changes what is learned.
-_FREE = ("stages", "checkpoint_every", "device")
 
 
 def prepare(vae: Vae) -> None:
@@ -142,26 +137,17 @@ def _average(before: Tensor, now: Tensor, count: Tensor | int, decay: float) -> 
     return before + (now - before) * max(1 - decay, 10 / (10 + int(count)))
 
 
-def _learning_rate(step: int, config: VaeTraining) -> float:
-    """Linear warm-up over 50 steps, then a cosine to 1 %."""
-    if step < WARM_UP_STEPS:
-        return config.peak_lr * (step + 1) / WARM_UP_STEPS
-    progress = (step - WARM_UP_STEPS) / max(config.steps - WARM_UP_STEPS, 1)
-    return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-class VaeTrainer:
-    """Model, its running average, optimiser, and the file they are resumed from.
+class VaeTrainer(Resumable):
+    """The VAE and its running average.
 
     Raises:
         ConfigError: the checkpoint of `run` was made with another config.
     """
 
     def __init__(self, run: Path, config: VaeTraining) -> None:
+        super().__init__(run, config)
         torch.manual_seed(config.seed)
         run.mkdir(parents=True, exist_ok=True)
-        self.config, self.run = config, run
-        self.path, self.log = run / "checkpoint.pt", run / "log.jsonl"
         self.model = AutoEncoder(config.vae).to(config.device)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.model, avg_fn=lambda before, now, count: _average(before, now, count, config.average_decay)
@@ -169,40 +155,13 @@ class VaeTrainer:
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), config.peak_lr, (0.9, 0.98), weight_decay=config.weight_decay, fused=True
         )
-        self.step = 0
-        if self.path.exists():
-            self._resume()
-
-    def _resume(self) -> None:
-        state = torch.load(self.path, map_location=self.config.device, weights_only=True)
-        differing = {
-            name: value
-            for name, value in asdict(self.config).items()
-            if name not in _FREE and state["config"].get(name) != value
-        }
-        if differing:
-            found, asked = (", ".join(f"{n} {c[n]}" for n in differing) for c in (state["config"], differing))
-            raise ConfigError(
-                f"{self.path} was trained with {found}, now asked for {asked}; give the same, or another --run"
-            )
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-
-    def save(self) -> None:
-        """Write or replace the checkpoint, whole or not at all."""
-        partial = self.path.with_suffix(".partial")
-        parts = {"model": self.model, "average": self.average, "optimiser": self.optimiser}
-        rest = {"step": self.step, "config": asdict(self.config)}
-        torch.save({name: part.state_dict() for name, part in parts.items()} | rest, partial)
-        partial.rename(self.path)
+        self.resume()
 
     def advance(self, clips: Tensor) -> dict[str, float]:
         """One optimiser step on clips [B, 3, T, H, W] in [-1, 1]; the latents' noise is drawn by (seed, step)."""
         clips = clips.to(self.config.device)
         for group in self.optimiser.param_groups:
-            group["lr"] = _learning_rate(self.step, self.config)
+            group["lr"] = learning_rate(self.step, self.config, WARM_UP_STEPS)
         noise = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         with self.autocast():
             made, mean, logvar = self.model(clips, noise)
@@ -214,14 +173,6 @@ class VaeTrainer:
         self.average.update_parameters(self.model)
         self.step += 1
         return {name: value.item() for name, value in terms.items()} | {"gradient": norm.item()}
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16)
-
-    def record(self, row: dict[str, Any]) -> None:
-        print(json.dumps(row), flush=True)
-        with self.log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 @torch.inference_mode()

@@ -6,8 +6,6 @@ A shard is two arrays of one stretch: pictures uint8 [N, 17, 160, 160, 3] withou
 
 from __future__ import annotations
 
-import multiprocessing
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from training.pairs import Clip, Stretch, captions, footage, stretches
+from training.shards import write_shards
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -110,14 +109,6 @@ def _shard(job: tuple[int, Stretch, Path, int]) -> int:
     return len(crops)
 
 
-def synthesise(folder: Path, seed: int, workers: int = 2) -> int:
+def synthesise(folder: Path, seed: int) -> int:
     """Write the missing shards, clips-NNN.npy and captions-NNN.npy. Returns the crops written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(n, s, folder / f"clips-{n:03d}.npy", seed) for n, s in enumerate(stretches())]
-    jobs = [job for job in jobs if not job[2].exists()]
-    begun, written = time.monotonic(), 0
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for done, count in enumerate(pool.imap_unordered(_shard, jobs), 1):
-            written += count
-            print(f"clips: shard {done}/{len(jobs)}, {written} crops, {time.monotonic() - begun:.0f} s", flush=True)
-    return written
+    return write_shards("clips", _shard, stretches(), folder, seed)

@@ -6,55 +6,30 @@ makes it, tests compare the two. Of Wan's 1.565 B parameters 1.252 B are left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from clear_rt.models.attention import Attention, attention
 from clear_rt.models.dit_blocks import MODULATION_ROWS, PATCH_VALUES, WidthNorm, modulated
-from clear_rt.models.dit_config import DitConfig
+from clear_rt.models.dit_config import DitConfig, DitSizes
 from clear_rt.models.occlusion import OcclusionHead, key_bias
 from clear_rt.models.patches import patchify, unpatchify
 from clear_rt.models.rope import axis_tables, rotate, rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BakedConfig:
+class BakedConfig(DitSizes):
     """Sizes of a baked model. `text_keys`: tokens of the prompt and one for its padding; `timesteps`: rows of time."""
 
-    width: int
-    heads: int
-    layers: int
-    ffn_width: int
-    latent_channels: int
     text_keys: int
     timesteps: int
-    occlusion: bool
-    eps: float
 
     @classmethod
     def of(cls, dit: DitConfig, *, text_keys: int, timesteps: int) -> BakedConfig:
-        return cls(
-            width=dit.width,
-            heads=dit.heads,
-            layers=dit.layers,
-            ffn_width=dit.ffn_width,
-            latent_channels=dit.latent_channels,
-            text_keys=text_keys,
-            timesteps=timesteps,
-            occlusion=dit.occlusion,
-            eps=dit.eps,
-        )
-
-    @property
-    def head_width(self) -> int:
-        return self.width // self.heads
-
-    @property
-    def middle(self) -> int:
-        """As `DitConfig.middle`."""
-        return self.layers // 2
+        shared = {field.name: getattr(dit, field.name) for field in fields(DitSizes)}
+        return cls(text_keys=text_keys, timesteps=timesteps, **shared)
 
 
 class BakedSelfAttention(nn.Module):
@@ -69,10 +44,8 @@ class BakedSelfAttention(nn.Module):
 
     def forward(self, x: Tensor, turn: Tensor, probability: Tensor | None, attend: Attention) -> Tensor:
         q, k, v = torch.chunk(self.qkv(x), 3, dim=-1)
-        q, k = (
-            rotate(split_heads(self.norm_q(q), self.heads), turn),
-            rotate(split_heads(self.norm_k(k), self.heads), turn),
-        )
+        q = rotate(split_heads(self.norm_q(q), self.heads), turn)
+        k = rotate(split_heads(self.norm_k(k), self.heads), turn)
         bias = key_bias(probability, self.beta) if self.beta is not None and probability is not None else None
         return self.o(attend(q, k, split_heads(v, self.heads), bias).flatten(2))
 
@@ -153,9 +126,7 @@ class BakedDit(nn.Module):
         self.control = ControlEmbedding(config)
         self.embed = nn.Linear(PATCH_VALUES * config.latent_channels, config.width, bias=False)
         self.time = nn.Parameter(torch.zeros(config.timesteps, MODULATION_ROWS + 1, config.width))
-        self.blocks = nn.ModuleList(
-            BakedBlock(config, weighted=config.occlusion and i > config.middle) for i in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(BakedBlock(config, weighted=config.is_weighted(i)) for i in range(config.layers))
         self.head = BakedHead(config)
         self.occlusion_head = OcclusionHead(config.width) if config.occlusion else None
         self.place_turns(self.time)

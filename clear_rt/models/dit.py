@@ -52,9 +52,7 @@ class Dit(nn.Module):
         )
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_width, width), nn.SiLU(), nn.Linear(width, width))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(width, MODULATION_ROWS * width))
-        self.blocks = nn.ModuleList(
-            Block(config, weighted=config.occlusion and i > config.middle) for i in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(Block(config, weighted=config.is_weighted(i)) for i in range(config.layers))
         self.head = Head(config)
         self.img_emb = ImageEmbedding(config) if config.image_width else None
         self.ref_conv = nn.Conv2d(config.latent_channels, width, 2, 2) if config.ref_conv else None

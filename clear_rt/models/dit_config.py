@@ -8,18 +8,39 @@ from clear_rt.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DitConfig:
-    """Sizes. `slots` inputs of `latent_channels` each: noise, control, start image (always zero for CLEAR).
-
-    `image_width` 0 leaves out the image branch, which CLEAR feeds with zeros.
-    Raises ConfigError where sizes do not fit together.
-    """
+class DitSizes:
+    """What the transformer and its baked form have in common."""
 
     width: int
     heads: int
     layers: int
     ffn_width: int
     latent_channels: int = 16
+    occlusion: bool = False
+    eps: float = 1e-6
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def middle(self) -> int:
+        """Index of the block whose tokens the occlusion head reads; blocks after it use what it says."""
+        return self.layers // 2
+
+    def is_weighted(self, block: int) -> bool:
+        """Whether the self-attention of a block trusts keys under the subtitle less."""
+        return self.occlusion and block > self.middle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DitConfig(DitSizes):
+    """Sizes. `slots` inputs of `latent_channels` each: noise, control, start image (always zero for CLEAR).
+
+    `image_width` 0 leaves out the image branch, which CLEAR feeds with zeros.
+    Raises ConfigError where sizes do not fit together.
+    """
+
     slots: int = 3
     freq_width: int = 256
     text_width: int = 4096
@@ -27,8 +48,6 @@ class DitConfig:
     image_width: int = 1280
     image_tokens: int = 257
     ref_conv: bool = True
-    occlusion: bool = False
-    eps: float = 1e-6
 
     def __post_init__(self) -> None:
         counts = ("width", "heads", "layers", "ffn_width", "latent_channels", "slots", "freq_width", "text_width")
@@ -45,15 +64,6 @@ class DitConfig:
             )
         if self.freq_width % 2:
             raise ConfigError(f"freq_width of a transformer must be even, got {self.freq_width}")
-
-    @property
-    def head_width(self) -> int:
-        return self.width // self.heads
-
-    @property
-    def middle(self) -> int:
-        """Index of the block whose tokens the occlusion head reads; blocks after it use what it says."""
-        return self.layers // 2
 
 
 WAN_FUN_CONTROL = DitConfig(width=1536, heads=12, layers=30, ffn_width=8960)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("PIL", reason="captions are drawn with Pillow: pip install '.[train]'")
 
 from clear_rt.errors import ConfigError  # noqa: E402
+from tests.trainer_state import assert_equal, state  # noqa: E402
 from training import prior  # noqa: E402
 from training.prior import Crops, TrainConfig, Trainer, train, train_stage  # noqa: E402
 
@@ -41,23 +42,6 @@ def run(tmp_path):
         return folder
 
     return make
-
-
-def state(trainer):
-    return {
-        "model": trainer.model.state_dict(),
-        "average": trainer.average.state_dict(),
-        "optimiser": trainer.optimiser.state_dict()["state"],
-    }
-
-
-def assert_equal(a, b):
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    else:
-        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
 
 
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(run):

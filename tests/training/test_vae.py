@@ -17,6 +17,7 @@ from clear_rt.models.config_json import from_json  # noqa: E402
 from clear_rt.models.vae import Vae  # noqa: E402
 from clear_rt.models.vae_config import VaeConfig  # noqa: E402
 from clear_rt.models.weights import load_vae  # noqa: E402
+from tests.trainer_state import assert_equal, state  # noqa: E402
 from training import vae_clips, vae_data  # noqa: E402
 from training.fast_conv import by_taps  # noqa: E402
 from training.vae import VaeTrainer, VaeTraining, train  # noqa: E402
@@ -45,23 +46,6 @@ def clips(tmp_path):
         captions[::2, 20:24, 4:28] = 255
         np.save(tmp_path / f"captions-{number:03d}.npy", captions)
     return Clips(tmp_path)
-
-
-def state(trainer):
-    return {
-        "model": trainer.model.state_dict(),
-        "average": trainer.average.state_dict(),
-        "optimiser": trainer.optimiser.state_dict()["state"],
-    }
-
-
-def assert_equal(a, b):
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    else:
-        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
 
 
 @pytest.mark.parametrize("frames", [1, 5, 9])
