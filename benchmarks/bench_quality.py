@@ -44,7 +44,7 @@ LOOKS: tuple[StyleName, ...] = ("outline", "random")
 LOSSLESS = WriteConfig(lossless=True)
 
 
-def _trimmed(clip: Path, count: int) -> Path:
+def trimmed(clip: Path, count: int) -> Path:
     """The first `count` frames of a clip, without loss."""
     path = HOME / f"{clip.stem}-{count}.mp4"
     if not path.exists():
@@ -69,7 +69,7 @@ def _with_true_matte(source: Path, clean: Path, mask: Path) -> float | None:
 
 def measure(script: ScriptName, clip: Path, seed: int, look: StyleName, count: int) -> list[Row]:
     """Burn, remove, compare; then the clean clip, which must come out as it went in."""
-    clean = _trimmed(clip, count)
+    clean = trimmed(clip, count)
     source, mask, result = (
         HOME / f"{clip.stem}-{script}-{look}-{name}" for name in ("text.mp4", "mask.mkv", "result.mp4")
     )
@@ -106,14 +106,14 @@ def measure(script: ScriptName, clip: Path, seed: int, look: StyleName, count: i
         bound_name=f"untouched: {before.frame_db:.1f} frame, {before.inside_db:.1f} inside",
     )
     copied = f"copied {untouched.video_copied}"
-    text = _share(case, "frames with text", found.result.frames_with_text, found.clean_frames_with_text, copied)
+    text = share_row(case, "frames with text", found.result.frames_with_text, found.clean_frames_with_text, copied)
     after, clean_one = found.result.frames_with_text_on_mask, found.clean_frames_with_text_on_mask
     untouched_one = f"untouched {100 * (found.source.frames_with_text_on_mask or 0.0):.0f} %"
-    in_place = _share(case, "text in its place", after, clean_one, untouched_one)
+    in_place = share_row(case, "text in its place", after, clean_one, untouched_one)
     return [inside, frame, text, in_place]
 
 
-def _share(case: str, metric: str, result: float | None, clean: float | None, note: str) -> Row:
+def share_row(case: str, metric: str, result: float | None, clean: float | None, note: str) -> Row:
     """A share of frames in percent, beside that of the clean clip."""
     bound_name = f"clean clip: {100 * (clean or 0.0):.0f} %, {note}"
     return Row(case=case, metric=metric, value=100 * (result or 0.0), unit="%", bound=None, bound_name=bound_name)

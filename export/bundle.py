@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,10 +35,17 @@ from clear_rt.version import __version__
 Tell = Callable[[str], None]
 
 
-def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambda stage: None) -> dict[str, Any]:
+def export(
+    weights: Path,
+    target: Path,
+    config: ExportConfig,
+    tell: Tell = lambda stage: None,
+    notes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Make the bundle `target` from a folder of weights (`find_weights`) and return its manifest.
 
-    `tell(stage)` is called as the work goes on. The bundle appears at the end or not at all.
+    `tell(stage)` is called as the work goes on; `notes` stands in the manifest as `training`. The bundle appears at the
+    end or not at all.
 
     Raises:
         WeightsError: files missing, damaged, or of another model. BundleError: the bundle that the prior comes from.
@@ -76,6 +83,8 @@ def export(weights: Path, target: Path, config: ExportConfig, tell: Tell = lambd
                 **checked.adapter_built,
             },
         }
+        if notes is not None:
+            manifest["training"] = notes
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         # Whatever we write, we can read: a fault here must not replace a bundle that works.
         open_bundle(folder)

@@ -178,7 +178,7 @@ def _scene_text(clip: Clip, rng: np.random.Generator) -> Clip:
     return moved
 
 
-def _compress(clip: Clip, codec: str, options: dict[str, str], size: tuple[int, int], interpolation: str) -> Clip:
+def compressed(clip: Clip, codec: str, options: dict[str, str], size: tuple[int, int], interpolation: str) -> Clip:
     """Encode, decode, scale to `size` (width, height) with swscale, as the runtime sees it."""
     height, width = clip[0].shape[:2]
     file = io.BytesIO()
@@ -200,7 +200,7 @@ def _compress(clip: Clip, codec: str, options: dict[str, str], size: tuple[int, 
         ]
 
 
-def _codec(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
+def random_codec(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     name = str(rng.choice(["libx264", "mpeg4", "mpeg2video"], p=[0.75, 0.13, 0.12]))
     if name == "libx264":
         return name, {"crf": str(int(rng.integers(12, 33))), "preset": str(rng.choice(["ultrafast", "veryfast"]))}
@@ -234,10 +234,10 @@ def make_pair(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[UInt8, UIn
             subtitled = [blend(f, overlay, opacity) for f in subtitled]
     scale = SHORT_SIDE_PX / min(width, height)
     size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
-    codec, options = _codec(rng)
+    codec, options = random_codec(rng)
     interpolation = str(rng.choice(["AREA", "BILINEAR", "BICUBIC"], p=[0.4, 0.4, 0.2]))
-    clean = _compress(clip, codec, options, size, interpolation)
-    subtitled = clean if subtitled is clip else _compress(subtitled, codec, options, size, interpolation)
+    clean = compressed(clip, codec, options, size, interpolation)
+    subtitled = clean if subtitled is clip else compressed(subtitled, codec, options, size, interpolation)
     for t, on_text in ((len(clean) - 1, True), (int(rng.integers(len(clean))), bool(rng.random() < 0.5))):
         label = pseudo_label(subtitled[t], clean[t])
         at = _crop_at(label, rng, on_text)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clear_rt.errors import ConfigError
+from clear_rt.threads import ahead
+
+LOG_EVERY = 50
+Batch = TypeVar("Batch")
 
 # What may differ between the runs that share a checkpoint: none of these changes what is learned.
 _FREE = ("stages", "checkpoint_every", "device")
@@ -27,7 +34,6 @@ class StageConfig:
     stages: int
     batch: int
     peak_lr: float
-    weight_decay: float
     average_decay: float = 0.998
     checkpoint_every: int
     device: str = "cpu"
@@ -39,6 +45,20 @@ def learning_rate(step: int, config: StageConfig, warm_up_steps: int) -> float:
         return config.peak_lr * (step + 1) / warm_up_steps
     progress = (step - warm_up_steps) / max(config.steps - warm_up_steps, 1)
     return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def computes_bfloat16(kind: str) -> bool:
+    """Whether a kind of device does: a CPU without avx512_bf16 emulates it, 400 times slower than fp32."""
+    return kind != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def running_average(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+    """An average of the weights that forgets its first steps: over a tenth of them all until `decay` is reached."""
+
+    def average(before: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
+        return before + (now - before) * max(1 - decay, 10 / (10 + int(count)))
+
+    return torch.optim.swa_utils.AveragedModel(model, avg_fn=average)
 
 
 class Resumable:
@@ -87,7 +107,43 @@ class Resumable:
             file.write(json.dumps(row) + "\n")
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16)
+        kind = torch.device(self.config.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=computes_bfloat16(kind))
+
+    def learn(self, loss: Tensor, terms: Mapping[str, Tensor]) -> dict[str, float]:
+        """One optimiser step down `loss`; the terms as numbers, and the length of the gradient."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        return {name: value.item() for name, value in terms.items()} | {"gradient": norm.item()}
+
+    def train(
+        self,
+        batches: Iterator[Batch],
+        advance: Callable[[Batch], dict[str, float]],
+        last_step: int,
+        checkpoint: Callable[[], dict[str, float]],
+        stopped: threading.Event | None = None,
+    ) -> None:
+        """Advance up to `last_step` or until `stopped`; save, and record what `checkpoint` returns, now and then."""
+        begun, sums, logged = time.monotonic(), dict[str, float](), self.step
+        with closing(ahead(batches, depth=3)) as coming:
+            for batch in coming:
+                for name, value in advance(batch).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                stop = stopped is not None and stopped.is_set()
+                if self.step % LOG_EVERY == 0:
+                    means = {name: round(value / (self.step - logged), 4) for name, value in sums.items()}
+                    self.record({"step": self.step, "seconds": round(time.monotonic() - begun, 1)} | means)
+                    sums, logged = {}, self.step
+                if self.step % self.config.checkpoint_every == 0 or self.step == last_step or stop:
+                    self.save()
+                    self.record({"step": self.step} | checkpoint())
+                if stop:
+                    return
 
     def _parts(self) -> dict[str, Any]:
         return {"model": self.model, "average": self.average, "optimiser": self.optimiser}

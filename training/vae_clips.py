@@ -53,6 +53,13 @@ def _corner(canvas: UInt8 | None, width_px: int, height_px: int, rng: np.random.
     return int(np.clip(left, 0, width_px - SIDE_PX)), int(np.clip(top, 0, height_px - SIDE_PX))
 
 
+def caption_crop(width_px: int, height_px: int, rng: np.random.Generator) -> UInt8:
+    """A square out of a picture's captions with some of one in it: uint8 [160, 160, 4], straight alpha."""
+    canvas = _canvas(width_px, height_px, rng)
+    left, top = _corner(canvas, width_px, height_px, rng)
+    return canvas[top : top + SIDE_PX, left : left + SIDE_PX]
+
+
 def make_crop(clip: Clip, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
     """One crop of a clip scaled to 288 to 720 rows, and its caption: uint8 [T, 160, 160, 3] and [160, 160, 4]."""
     rows, columns = clip[0].shape[:2]
@@ -81,9 +88,7 @@ def panned(still: Image.Image, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
         pictures.append(np.asarray(still.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, box)))
     caption = np.zeros((SIDE_PX, SIDE_PX, 4), np.uint8)
     if rng.random() < CAPTION_SHARE:
-        canvas = _canvas(640, 360, rng)
-        left, top = _corner(canvas, 640, 360, rng)
-        caption = canvas[top : top + SIDE_PX, left : left + SIDE_PX]
+        caption = caption_crop(640, 360, rng)
     return np.stack(pictures), caption
 
 

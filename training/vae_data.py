@@ -12,8 +12,9 @@ from torch import Tensor
 # Clips, frames, height, width: 180k to 187k pixels a step. Small pictures for variety, long and large ones for reach.
 SHAPES = ((4, 9, 64, 80), (2, 9, 96, 104), (1, 9, 144, 144), (1, 17, 96, 112))
 VALIDATION_CLIPS, VALIDATION_FRAMES = 24, 9
-# Half of the crops have a caption of their own; drawn in four of five times, as the control video shows captions.
-DRAWN_SHARE = 0.8
+# Half of the crops have a caption of their own; drawn in two of five times: the encoder must be able to see captions in
+# the control video, the decoder will hardly ever have to make one.
+DRAWN_SHARE = 0.4
 
 
 class Clips:
@@ -34,9 +35,13 @@ class Clips:
 
         Random places, stretches of time, captions, mirrored, brighter or darker; now and then at double speed.
         """
-        count, frames, height, width = SHAPES[int(rng.integers(len(SHAPES)))]
-        drawn = [self._crop(rng, frames, height, width) for _ in range(count * clips)]
-        return _tensor(np.stack(drawn))
+        count, *shape = SHAPES[int(rng.integers(len(SHAPES)))]
+        return self.drawn(rng, (count * clips, *shape))
+
+    def drawn(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+        """As `batch`, of a given number, frames, height and width."""
+        count, frames, height, width = shape
+        return _tensor(np.stack([self._crop(rng, frames, height, width) for _ in range(count)]))
 
     def _crop(self, rng: np.random.Generator, frames: int, height: int, width: int) -> np.ndarray:
         pictures, captions, row = self._split[False][int(rng.integers(self.count(False)))]

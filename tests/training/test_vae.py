@@ -18,18 +18,20 @@ from clear_rt.models.vae import Vae  # noqa: E402
 from clear_rt.models.vae_config import VaeConfig  # noqa: E402
 from clear_rt.models.weights import load_vae  # noqa: E402
 from tests.trainer_state import assert_equal, state  # noqa: E402
-from training import vae_clips, vae_data  # noqa: E402
+from training import vae, vae_clips, vae_data  # noqa: E402
 from training.fast_conv import by_taps  # noqa: E402
 from training.vae import VaeTrainer, VaeTraining, train  # noqa: E402
 from training.vae_data import Clips  # noqa: E402
 from training.vae_loss import vae_terms  # noqa: E402
 
-TINY = VaeTraining(seed=3, base_width=2, steps=4, stages=2, checkpoint_every=10)
+TINY = VaeTraining(seed=3, base_width=8, multipliers=(1, 2, 5, 5), steps=4, stages=2, checkpoint_every=10)
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(vae_data, "SHAPES", ((2, 5, 16, 24), (1, 9, 16, 16)))
+    monkeypatch.setattr(vae, "START_CLIPS", 4)
+    monkeypatch.setattr(vae, "START_SIDE_PX", 32)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -90,9 +92,9 @@ def test_saved_weights_load_strictly_and_encode_to_unit_latents(clips, tmp_path)
     trainer = VaeTrainer(tmp_path, TINY)
     train(trainer, clips, 4)
     config = from_json(VaeConfig, json.loads((tmp_path / "vae.json").read_text())["vae"])
-    vae = load_vae(tmp_path / "vae.safetensors", config)
-    assert_equal(dict(vae.state_dict()), dict(trainer.average.module.vae.state_dict()))
-    latents = torch.cat([vae.encode(clip).transpose(0, 1).flatten(1) for clip, _ in clips.validation()], dim=1)
+    saved = load_vae(tmp_path / "vae.safetensors", config)
+    assert_equal(dict(saved.state_dict()), dict(trainer.average.module.vae.state_dict()))
+    latents = torch.cat([saved.encode(clip).transpose(0, 1).flatten(1) for clip, _ in clips.validation()], dim=1)
     # Measured under bf16 autocast.
     torch.testing.assert_close(latents.mean(1), torch.zeros(16), atol=0.05, rtol=0)
     torch.testing.assert_close(latents.std(1), torch.ones(16), atol=0.05, rtol=0)
@@ -100,7 +102,7 @@ def test_saved_weights_load_strictly_and_encode_to_unit_latents(clips, tmp_path)
     assert [row["step"] for row in rows if "text_psnr_db" in row] == [4]
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"base_width": 4}, {"peak_lr": 0.1}, {"batch": 2}])
+@pytest.mark.parametrize("change", [{"seed": 4}, {"base_width": 10}, {"peak_lr": 0.1}, {"batch": 2}])
 def test_a_resume_with_another_config_is_a_sentence(tmp_path, change):
     VaeTrainer(tmp_path, TINY).save()
     ((name, value),) = change.items()

@@ -1,0 +1,65 @@
+"""The base of clear-tiny: a small Wan transformer that makes the video its control shows, without what covers it.
+
+Fun-Control's channel layout: noise, control, and a slot for a start image that is always zero. Learns from the shards
+of `training.latent_pairs` and leaves `dit.safetensors` (the running average, in Wan's names) in the run's folder.
+`training.tiny` runs it in stages of 20 minutes or less on two cores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clear_rt.models.dit import Dit, DitOutput
+from clear_rt.models.dit_config import DitConfig
+from training.dit_start import copying_start
+from training.flow import FlowTrainer, Noised
+from training.latent_data import Windows
+from training.resumable import StageConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseTraining(StageConfig):
+    """Sizes that suit two cores. `batch` counts pieces of 96 x 96 pixels and 17 frames."""
+
+    width: int = 192
+    heads: int = 3
+    layers: int = 6
+    steps: int = 1600
+    stages: int = 2
+    batch: int = 12
+    peak_lr: float = 6e-3
+    checkpoint_every: int = 200
+
+    @property
+    def dit(self) -> DitConfig:
+        return DitConfig(
+            width=self.width,
+            heads=self.heads,
+            layers=self.layers,
+            ffn_width=4 * self.width,
+            freq_width=64,
+            text_width=64,
+            text_tokens=8,
+            image_width=0,
+            ref_conv=False,
+        )
+
+
+class BaseTrainer(FlowTrainer):
+    """All of the transformer, by the plain error of the flow. Raises ConfigError as `Resumable.resume`."""
+
+    def __init__(self, run: Path, config: BaseTraining) -> None:
+        torch.manual_seed(config.seed)
+        model = Dit(config.dit)
+        copying_start(model)
+        super().__init__(run, config, model)
+
+    def terms(self, found: DitOutput, given: Noised, windows: Windows) -> dict[str, Tensor]:
+        return {"total": (found.velocity - given.target).square().mean()}
+
+    def learned(self) -> tuple[str, dict[str, Tensor]]:
+        return "dit.safetensors", self.average.module.state_dict()
