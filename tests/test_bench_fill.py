@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("PIL", reason="drawing text into the clips needs the [eval] extra")
 
 from benchmarks import bench_fill, bench_quality
-from benchmarks.bench_fill import GAIN, Case, draw_sheet, mean_rows, measure, run_configs
+from benchmarks.bench_fill import GAIN, Case, mean_rows, measure, run_configs
+from benchmarks.contact_sheet import draw_sheet
 from benchmarks.report import Row
 from clear_rt import frames
 
