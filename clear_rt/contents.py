@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clear_rt import frames
 from clear_rt.crops import place
 from clear_rt.generate import CropGenerator
-from clear_rt.leading import Leading
+from clear_rt.leading import Leading, Shown
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
@@ -23,13 +23,15 @@ Floats = NDArray[np.float32]
 class Contents:
     """The generated content of all runs of one video. Leaving the block ends the pass over the video behind it.
 
-    A run's place in `runs` is its ordinal, by which its noise is drawn. `tell(done, total)` hears of every call of the
-    model: how many of those of all runs are done.
+    `shown` are all frames, with their mattes where the generator has drafts. A run's place in `runs` is its ordinal, by
+    which its noise is drawn. `tell(done, total)` hears of every call of the model: how many of those of all runs are
+    done.
     """
 
     def __init__(
         self,
         info: frames.VideoInfo,
+        shown: Generator[Shown, None, None],
         runs: list[RegionRun],
         generator: CropGenerator,
         depth_frames: int,
@@ -40,7 +42,7 @@ class Contents:
         self._placements = {
             run: place(run.box, picture, spec.multiple_px, spec.max_pixels, spec.profiles) for run in runs
         }
-        self._leading = Leading(frames.read(info), info.path, self._placements, depth_frames, watch)
+        self._leading = Leading(shown, info.path, self._placements, depth_frames, watch)
         self._ordinals = {run: ordinal for ordinal, run in enumerate(runs)}
         self._generator = generator
         self._watch = watch

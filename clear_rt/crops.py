@@ -10,6 +10,7 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_rt.matte_planes import luma_alpha
 from clear_rt.shapes import Box, Size, fit_multiple, fit_profile
 
 UInt8 = NDArray[np.uint8]
@@ -43,6 +44,13 @@ class Placement:
         part = rgb[self.box.slices]
         below, right = self.profile.height_px - self.box.height_px, self.profile.width_px - self.box.width_px
         return np.pad(part, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else part.copy()
+
+    def cut_alpha(self, matte: UInt8) -> UInt8:
+        """The alpha uint8 [profile height, width] of the crop, of a matte of the whole picture at any size."""
+        alpha = luma_alpha(matte, self.scaled, self.box)
+        return np.pad(
+            alpha, ((0, self.profile.height_px - alpha.shape[0]), (0, self.profile.width_px - alpha.shape[1]))
+        )
 
     def restore(self, generated: Floats) -> Floats:
         """Content float32 [target height, width, 3] from what was generated for the crop, [profile height, width, 3].

@@ -47,7 +47,8 @@ class GeneratorSpec:
 
     A latent holds `latent_px` pixels each way and `latent_frames` frames, but the first of a run, which holds one.
     Regions are multiples of `multiple_px`, scaled down above `max_pixels`, and of one of the `profiles` if there are
-    any. With `latents_fixed` every window has `window_latents`. `graphs` (by role) are for the engine onnx, `weights`
+    any. With `latents_fixed` every window has `window_latents`. With `draft` the control is not the crop but
+    its draft (`clear_rt.draft`). `graphs` (by role) are for the engine onnx, `weights`
     and the configurations `models` (by part) for cuda; each is empty where the bundle lacks that engine's.
     """
 
@@ -60,6 +61,7 @@ class GeneratorSpec:
     window_latents: int
     overlap_latents: int
     latents_fixed: bool
+    draft: bool
     step_tables: Mapping[int, StepTable]
     default_steps: int
     shift: float
@@ -95,6 +97,7 @@ def read_generator(entry: Entry, files: Files, engines: tuple[str, ...]) -> Gene
         window_latents=window_latents,
         overlap_latents=entry.integer("overlap_latents", 0, window_latents - 1),
         latents_fixed=entry.flag("latents_fixed"),
+        draft=entry.flag("draft"),
         step_tables=tables,
         default_steps=entry.take("default_steps", _one_of(tables), lambda v: type(v) is int and v in tables),
         shift=entry.number("shift", *SHIFTS),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.crops import Placement
+from clear_rt.draft import draft
 from clear_rt.errors import InputError
 from clear_rt.frames import Frame
 from clear_rt.regions import RegionRun, Timetable
@@ -23,6 +24,8 @@ from clear_rt.shapes import Size
 from clear_rt.threads import ahead
 
 UInt8 = NDArray[np.uint8]
+# A frame, and the matte of its working picture where drafts are made.
+Shown = tuple[Frame, UInt8 | None]
 
 
 class Leading:
@@ -34,7 +37,7 @@ class Leading:
 
     def __init__(
         self,
-        frames: Generator[Frame, None, None],
+        frames: Generator[Shown, None, None],
         path: Path,
         placements: Mapping[RegionRun, Placement],
         depth_frames: int,
@@ -48,6 +51,8 @@ class Leading:
 
     def crops(self, run: RegionRun) -> Iterator[UInt8]:
         """The crops of a run, uint8 [H, W, 3] of its placement's profile, from its first frame to its last.
+
+        Their drafts where the frames come with mattes.
 
         Raises InputError where the video ends early, and what reading it raises.
         """
@@ -77,24 +82,25 @@ class Leading:
         for owner, crop in cut.items():
             self._waiting[owner].append(crop)
 
-    def _cut(self, frames: Generator[Frame, None, None]) -> Generator[dict[RegionRun, UInt8], None, None]:
+    def _cut(self, frames: Generator[Shown, None, None]) -> Generator[dict[RegionRun, UInt8], None, None]:
         """The crops of all frames that lie in a run; reading ends with the last run."""
         runs = sorted(self._placements)
         table, stop = Timetable(runs), max((run.stop_frame for run in runs), default=0)
         with closing(frames):
-            for frame in frames:
+            for frame, matte in frames:
                 if frame.index >= stop:
                     return
                 if active := table.at(frame.index):
-                    yield self._crops_of(frame, active)
+                    yield self._crops_of(frame, matte, active)
 
-    def _crops_of(self, frame: Frame, active: tuple[RegionRun, ...]) -> dict[RegionRun, UInt8]:
+    def _crops_of(self, frame: Frame, matte: UInt8 | None, active: tuple[RegionRun, ...]) -> dict[RegionRun, UInt8]:
         pictures: dict[Size, UInt8] = {}
-        crops = {}
+        crops: dict[RegionRun, UInt8] = {}
         for run in active:
             placement = self._placements[run]
             size = placement.scaled
             if size not in pictures:
                 pictures[size] = frame.rgb(size.height_px, size.width_px, exact=True)
-            crops[run] = placement.cut(pictures[size])
+            crop = placement.cut(pictures[size])
+            crops[run] = crop if matte is None else draft(crop, placement.cut_alpha(matte))
         return crops

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from functools import partial
-from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,36 +24,17 @@ from clear_rt.config import RunConfig
 from clear_rt.contents import Contents
 from clear_rt.errors import EngineError
 from clear_rt.generate import CropGenerator, fitting
-from clear_rt.matte import steady
+from clear_rt.leading import Shown
+from clear_rt.matting import Mapped, Matting, looked, queue_frames
 from clear_rt.prior import Prior
-from clear_rt.regions import RegionFinder, RegionRun, Scan, Timetable
+from clear_rt.regions import RegionFinder, RegionRun, Scan
 from clear_rt.report import Report, Stopwatch
 from clear_rt.runtime.engine import Engine, open_engine
-from clear_rt.shapes import Size, grow, rescale, working_size
+from clear_rt.shapes import Size, working_size
 from clear_rt.threads import Behind, ahead
 
 UInt8 = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int | None], None]
-QUEUE_FRAMES = 8
-QUEUE_BYTES = 1 << 26
-# What the prior sees around a region that the user drew tightly, in pixels of the working picture. Automatic regions
-# bring a margin of their own; without any, 6 % of the text's pixels were missed on the sample.
-CONTEXT_PX = 32
-
-
-class Looked(NamedTuple):
-    """A frame with its working picture, where one was needed."""
-
-    frame: frames.Frame
-    rgb: UInt8 | None
-
-
-class Mapped(NamedTuple):
-    """A frame with the runs it lies in and its occlusion map (zero outside them)."""
-
-    looked: Looked
-    runs: tuple[RegionRun, ...]
-    occlusion: UInt8
 
 
 class Cleaned(NamedTuple):
@@ -151,12 +131,6 @@ class Remover:
             stage_seconds=watch.seconds,
         )
 
-    def _looked(self, info: frames.VideoInfo, wanted: Callable[[frames.Frame], bool]) -> Generator[Looked, None, None]:
-        size = self._working(info)
-        with closing(frames.read(info)) as pictures:
-            for frame in pictures:
-                yield Looked(frame, frame.rgb(size.height_px, size.width_px) if wanted(frame) else None)
-
     def _working(self, info: frames.VideoInfo) -> Size:
         return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)
 
@@ -173,9 +147,9 @@ class Remover:
             return True
 
         count = 0
-        reading = watch.each(self._looked(info, due), "scan: decode")
-        with closing(ahead(reading, queue_frames(info))) as looked:
-            for frame, rgb in watch.each(looked, "scan: wait"):
+        reading = watch.each(looked(info, self._working(info), due), "scan: decode")
+        with closing(ahead(reading, queue_frames(info))) as pictures:
+            for frame, rgb in watch.each(pictures, "scan: wait"):
                 count += 1
                 if rgb is not None:
                     with watch.stage("scan: prior"):
@@ -185,27 +159,6 @@ class Remover:
                     tell("looking for text", count, info.frames_estimate)
         tell("looking for text", count, count)
         return finder.finish(count), count
-
-    def _mapped(self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch) -> Generator[Mapped, None, None]:
-        """Second pass up to the occlusion maps, each computed only inside its frame's regions."""
-        picture, size = Size(info.width_px, info.height_px), self._working(info)
-        margin_px = CONTEXT_PX if self.config.region.mode == "fixed" else 0
-        boxes = {run.box: grow(rescale(run.box, picture, size), margin_px, margin_px, size) for run in runs}
-        blank = np.zeros((size.height_px, size.width_px), np.uint8)
-        blank.flags.writeable = False
-        read_table, table = Timetable(runs), Timetable(runs)
-        reading = watch.each(self._looked(info, lambda frame: bool(read_table.at(frame.index))), "decode")
-        with closing(ahead(reading, queue_frames(info))) as looked:
-            for item in watch.each(looked, "wait for frames"):
-                active = table.at(item.frame.index)
-                if item.rgb is None:
-                    yield Mapped(item, (), blank)
-                    continue
-                with watch.stage("prior"):
-                    occlusion = blank.copy()
-                    for box in {boxes[run.box] for run in active}:
-                        np.maximum(occlusion, self._prior(item.rgb, box), out=occlusion)
-                yield Mapped(item, active, occlusion)
 
     def _edit(
         self,
@@ -219,18 +172,15 @@ class Remover:
     ) -> Edited:
         """Second pass."""
         changed = 0
+        matting = Matting(info, runs, self._working(info), self._prior, self.config.region, self.config.matte, watch)
         with (
             frames.Writer(info, target, self.config.write) as writer,
             Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
-            self._contents(info, runs, watch, tell) as contents,
-            closing(self._mapped(info, runs, watch)) as all_mapped,
+            self._contents(info, runs, matting, watch, tell) as contents,
+            closing(matting.writing()) as matted,
         ):
-            kept, mapped = tee(all_mapped)
-            mattes = steady((item.occlusion for item in mapped), self.config.matte)
-            for item in kept:
-                with watch.stage("matte"):
-                    matte = next(mattes)
-                source = item.looked.frame
+            for item, matte in matted:
+                source = item.frame
                 with watch.stage("composite"):
                     result = self._filled(item, matte, contents)
                 changed += result is not source
@@ -251,25 +201,26 @@ class Remover:
         )
 
     def _contents(
-        self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch, tell: Progress
+        self, info: frames.VideoInfo, runs: list[RegionRun], matting: Matting, watch: Stopwatch, tell: Progress
     ) -> Contents | nullcontext[None]:
         if self._generator is None:
             return nullcontext()
-        return Contents(info, runs, self._generator, queue_frames(info), watch, partial(tell, "generating"))
+        shown = matting.leading() if self._generator.spec.draft else _undrafted(info)
+        return Contents(info, shown, runs, self._generator, queue_frames(info), watch, partial(tell, "generating"))
 
     def _filled(self, item: Mapped, matte: UInt8, contents: Contents | None) -> frames.Frame:
         """The frame with the text of its runs replaced."""
-        result = item.looked.frame
+        result = item.frame
         for run in item.runs:
             generated = None if contents is None else result.samples_of(contents.next_of(run), run.box)
             result = paste(result, run.box, matte, self.config.composite, generated)
         return result
 
 
-def queue_frames(info: frames.VideoInfo) -> int:
-    """Frames that may wait between two threads: enough to ride out an encoder's bursts, fewer where they are large."""
-    frame_bytes = 3 * info.width_px * info.height_px * (1 + (info.bit_depth > 8))
-    return max(1, min(QUEUE_FRAMES, QUEUE_BYTES // frame_bytes))
+def _undrafted(info: frames.VideoInfo) -> Generator[Shown, None, None]:
+    with closing(frames.read(info)) as pictures:
+        for frame in pictures:
+            yield frame, None
 
 
 def remove(

@@ -187,6 +187,7 @@ def _described(found: WeightsFolder, config: ExportConfig, prompt: Prompt, table
         "window_latents": config.window_latents,
         "overlap_latents": config.overlap_latents,
         "latents_fixed": False,
+        "draft": config.draft,
         "shift": config.shift,
         "default_steps": config.steps,
         "timesteps": list(tables.timesteps),

@@ -24,7 +24,8 @@ class ExportConfig:
 
     `timesteps` "bf16" tells the model 884 where 882.35 is meant, as the released code does (reference.md 5.3). `store`
     "fp16" keeps weights in half the bytes; arithmetic is fp32 either way. `prior` is a bundle whose occlusion prior is
-    taken, the embedded one where None. Regions above `max_pixels` are scaled down at run time.
+    taken, the embedded one where None. Regions above `max_pixels` are scaled down at run time. With `draft` the weights
+    were trained on drafts as their control (`clear_rt.draft`), not on the subtitled video as CLEAR's were.
     """
 
     engines: tuple[str, ...] = ("onnx",)
@@ -40,6 +41,7 @@ class ExportConfig:
     max_pixels: int = 1280 * 720
     store: Store = "fp32"
     prior: Path | None = None
+    draft: bool = False
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.engines if name not in ENGINES]

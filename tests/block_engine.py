@@ -35,6 +35,7 @@ def spec(**changes: object) -> GeneratorSpec:
         window_latents=5,
         overlap_latents=2,
         latents_fixed=False,
+        draft=False,
         step_tables={steps: StepTable(SIGMAS[steps], ROWS[steps]) for steps in SIGMAS},
         default_steps=2,
         shift=5.0,

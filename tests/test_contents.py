@@ -47,7 +47,12 @@ def scene(tmp_path):
 
 
 def _contents(info, runs, engine, **config):
-    return Contents(info, runs, CropGenerator(engine, spec(), DenoiseConfig(**config)), 4, Stopwatch())
+    return Contents(info, _shown(info), runs, CropGenerator(engine, spec(), DenoiseConfig(**config)), 4, Stopwatch())
+
+
+def _shown(info):
+    for frame in frames.read(info):
+        yield frame, None
 
 
 def test_runs_that_are_asked_for_in_turn(scene):
@@ -103,7 +108,9 @@ def test_progress_is_told_step_by_step_before_the_first_frame_is_there(scene):
     told = []
     runs = [RegionRun(0, 40, TEXT), RegionRun(50, 60, ABOVE)]
     generator = CropGenerator(BlockEngine(), spec(), DenoiseConfig())
-    with Contents(scene, runs, generator, 4, Stopwatch(), lambda *counts: told.append(counts)) as contents:
+    with Contents(
+        scene, _shown(scene), runs, generator, 4, Stopwatch(), lambda *counts: told.append(counts)
+    ) as contents:
         contents.next_of(runs[0])
         assert told == [(done, 8) for done in range(len(told))]
         assert len(told) >= 3

@@ -33,7 +33,7 @@ class Fake:
         self.generator = {
             "latent_channels": 16, "latent_px": 8, "latent_frames": 4, "multiple_px": 16, "max_pixels": 230400,
             "profiles": [[640, 144], [144, 640]], "window_latents": 9, "overlap_latents": 2, "latents_fixed": False,
-            "shift": 5.0, "default_steps": 2, "timesteps": list(timesteps(4)),
+            "draft": False, "shift": 5.0, "default_steps": 2, "timesteps": list(timesteps(4)),
             "steps": {
                 "2": {"sigmas": list(sigmas(2)), "rows": [0, 2]},
                 "4": {"sigmas": list(sigmas(4)), "rows": [0, 1, 2, 3]},
@@ -123,6 +123,7 @@ WRONG = [
     ("overlap_latents", 9, "integer of 0 to 8"),
     ("overlap_latents", -1, "integer of 0 to 8"),
     ("latents_fixed", 0, "true or false"),
+    ("draft", 1, "true or false"),
     ("shift", 0.0, "number of 0.001"),
     ("shift", float("nan"), "number of 0.001"),
     ("shift", float("inf"), "number of 0.001"),

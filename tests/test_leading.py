@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clear_rt.crops import place
+from clear_rt.draft import draft
 from clear_rt.errors import InputError
 from clear_rt.leading import Leading
 from clear_rt.regions import RegionRun
@@ -33,17 +34,17 @@ class Numbered:
     def rgb(self, height_px, width_px, *, exact=False):
         self.exact = exact
         self.conversions.append((height_px, width_px))
-        columns = np.arange(width_px, dtype=np.uint8)
+        columns = np.arange(width_px) ** 2 % 251
         return np.stack(
             np.broadcast_arrays(columns, np.uint8(self.index), np.arange(height_px)[:, None]), axis=2
         ).astype(np.uint8)
 
 
 class Video:
-    """`total` frames, and what became of the pass over them."""
+    """`total` frames, all of one matte, and what became of the pass over them."""
 
-    def __init__(self, total=TOTAL, fail_at=None):
-        self.total, self.fail_at = total, fail_at
+    def __init__(self, total=TOTAL, fail_at=None, matte=None):
+        self.total, self.fail_at, self.matte = total, fail_at, matte
         self.frames = []
         self.closed = False
 
@@ -53,7 +54,7 @@ class Video:
                 if index == self.fail_at:
                     raise InputError("in.mkv is damaged; copy it again")
                 self.frames.append(Numbered(index))
-                yield self.frames[-1]
+                yield self.frames[-1], self.matte
         finally:
             self.closed = True
 
@@ -157,3 +158,23 @@ def test_closing_early_ends_the_thread_and_the_decoder(asked):
     assert video.closed or not video.frames
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clear_rt")]
     assert len(video.frames) <= asked + 2 + 2
+
+
+@pytest.mark.parametrize("max_pixels", [1 << 20, 64])
+def test_frames_with_mattes_give_drafts(max_pixels):
+    """A matte at half the picture's size: the draft differs from the crop there and nowhere else."""
+    matte = np.zeros((12, 20), np.uint8)
+    matte[5:7, 9:11] = 255
+    run = RegionRun(3, 9, Box(16, 8, 16, 8))
+    leading, placements = _leading(Video(matte=matte), [run], max_pixels)
+    placement = placements[run]
+    alpha = placement.cut_alpha(matte)
+    assert alpha.shape == (placement.profile.height_px, placement.profile.width_px)
+    assert (alpha == 255).any()
+    for index, drafted in enumerate(leading.crops(run), start=3):
+        crop = placement.cut(Numbered(index).rgb(placement.scaled.height_px, placement.scaled.width_px))
+        np.testing.assert_array_equal(drafted, draft(crop, alpha))
+        differs = (drafted != crop).any(axis=2)
+        assert differs.any()
+        assert not (differs & (alpha == 0)).any()
+    leading.close()

@@ -41,6 +41,18 @@ def _remove(source, target, config=None, engine=None, observe=None, **changes):
     return remover(source, target, observe=observe)
 
 
+class Counting(BlockEngine):
+    """Counts the maps asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = 0
+
+    def occlusion(self, rgb):
+        self.maps += 1
+        return super().occlusion(rgb)
+
+
 def _generated_from(frame, run, picture, generator):
     """What belongs into `run.box` of a frame, as samples of its planes."""
     placement = place(run.box, picture, generator.multiple_px, generator.max_pixels, generator.profiles)
@@ -123,6 +135,27 @@ def test_the_membrane_puts_the_sources_brightness_under_the_text(tmp_path):
     for now, truth in zip(frames.read(tmp_path / "out.mkv"), frames.read(clean), strict=True):
         found, expected = (frame.planes[0].samples[TEXT.slices].astype(float) for frame in (now, truth))
         assert np.abs(found - expected).max() <= 2
+
+
+@pytest.mark.parametrize("policy", ["paper", "stream"])
+def test_a_generator_of_drafts_is_shown_what_the_membrane_makes_of_every_frame(tmp_path, policy):
+    """Without text the scenes are smooth: so are their drafts, and the inverse of these. Maps are computed once."""
+    source = numbered_scene(tmp_path / "in.mkv", 60, [(7, 52, TEXT)])
+    clean = numbered_scene(tmp_path / "clean.mkv", 60, [])
+    maps = {}
+    for has_draft in (True, False):
+        engine = Counting()
+        _remove(source, tmp_path / f"{has_draft}.mkv", _config("paste", policy=policy), engine, draft=has_draft)
+        maps[has_draft] = engine.maps
+    for truth, shown, unshown in zip(
+        *(frames.read(p) for p in (clean, *(tmp_path / f"{x}.mkv" for x in (True, False)))), strict=True
+    ):
+        if 8 <= truth.index < 51:
+            inverse = 255 - truth.planes[0].samples[TEXT.slices].astype(float)
+            assert np.abs(shown.planes[0].samples[TEXT.slices] - inverse).mean() < 6
+            assert np.abs(unshown.planes[0].samples[TEXT.slices] - inverse).mean() > 20
+    # The pass that writes may look at a few frames before the leading one is there.
+    assert maps[True] <= maps[False] + 8
 
 
 @pytest.mark.parametrize(

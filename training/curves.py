@@ -24,9 +24,14 @@ PANELS = (
     Panel("vae", ("total", "l1", "edges"), "VAE: loss", "of values in -1..1"),
     Panel("vae", ("psnr_db", "text_psnr_db"), "VAE: validation clips with captions", "PSNR, dB"),
     Panel("base", ("total",), "base: loss of the flow", "squared error"),
-    Panel("base", ("text", "rest"), "base: one pass from noise, validation", "squared error of latents"),
+    Panel("base", ("text", "text_draft", "rest"), "base: one pass from noise, validation", "squared error of latents"),
     Panel("stage-two", ("generation", "distillation", "sparsity"), "Stage II: losses", ""),
-    Panel("stage-two", ("text", "rest"), "Stage II: one pass from noise, validation", "squared error of latents"),
+    Panel(
+        "stage-two",
+        ("text", "text_draft", "rest"),
+        "Stage II: one pass from noise, validation",
+        "squared error of latents",
+    ),
 )
 
 

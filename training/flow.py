@@ -47,14 +47,14 @@ def noised(clean: Tensor, generator: torch.Generator) -> Noised:
 def one_pass(dit: Dit, prompt: Tensor, windows: Windows, seed: int = 0) -> dict[str, float]:
     """Mean squared error of clean latents made of pure noise in one step, under the prior's map and elsewhere.
 
-    Beside the first that of the control itself: what a model that copies would have.
+    Beside the first that of the draft: what a model that copies has.
     """
     noise = torch.randn(windows.clean.shape, generator=torch.Generator().manual_seed(seed)).to(windows.clean)
     timesteps = windows.clean.new_full((len(windows.clean),), TIMESTEPS)
     velocity = dit(noise, windows.control, timesteps, text_of(prompt, dit, len(noise))).velocity
     made, text = noise - velocity.float(), _on_latents(windows.maps)
     error, before = ((x - windows.clean).square().mean(1) for x in (made, windows.control))
-    figures = {"text": error[text].mean(), "text_control": before[text].mean(), "rest": error[~text].mean()}
+    figures = {"text": error[text].mean(), "text_draft": before[text].mean(), "rest": error[~text].mean()}
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 

@@ -21,7 +21,10 @@ CLEAN_SHARE = 0.08
 
 
 class Windows(NamedTuple):
-    """Latents of clean and subtitled video [B, 16, L, h, w], and the prior's map of the latter [B, L, h / 2, w / 2]."""
+    """Latents [B, 16, L, h, w] of clean video and of drafts, and the prior's map of the subtitled video behind these.
+
+    The map is on the grid of tokens, [B, L, h / 2, w / 2], 0..1.
+    """
 
     clean: Tensor
     control: Tensor
@@ -47,15 +50,13 @@ class LatentPairs:
         return _stacked([Windows(*(np.concatenate(part, -1) for part in zip(*row, strict=True))) for row in windows])
 
     def validation(self) -> Windows:
-        """Whole clips of the validation shards with their first caption; always the same."""
+        """Whole clips of the validation shards; always the same."""
         rows = self._split[True]
         chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), 48)).astype(int)]
-        return _stacked([Windows(clean, control[0], maps[0]) for clean, control, maps in chosen])
+        return _stacked([Windows(*row) for row in chosen])
 
     def _piece(self, rng: np.random.Generator) -> Windows:
-        clean, control, maps = self._split[False][int(rng.integers(self.count(False)))]
-        caption = int(rng.integers(len(control)))
-        found, control = maps[caption], control[caption]
+        clean, control, found = self._split[False][int(rng.integers(self.count(False)))]
         y, x = _corner(found, rng)
         tokens = np.s_[:, y : y + PIECE_TOKENS, x : x + PIECE_TOKENS]
         latents = np.s_[:, :, 2 * y : 2 * (y + PIECE_TOKENS), 2 * x : 2 * (x + PIECE_TOKENS)]

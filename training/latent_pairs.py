@@ -1,9 +1,9 @@
 """What the transformer is trained on: clips as latents, clean and with captions burned in, and the prior's maps.
 
-A shard is three arrays of one stretch: clean float16 [N, 16, L, 20, 20], control float16 [N, K, 16, L, 20, 20] and
-maps uint8 [N, K, L, 10, 10] on the grid of tokens: K captions for each of the clips of `training.vae_clips`. Captions
-are compressed with the clip after drawing, as every subtitled video is. No mask is kept: the maps are what the prior
-finds. Seeded by number, as `training.pairs`.
+A shard is three arrays of one stretch: clean float16 [N, 16, L, 20, 20], control float16 [N, 16, L, 20, 20] (the
+draft of the subtitled clip) and maps uint8 [N, L, 10, 10] on the grid of tokens, of all clips of `training.vae_clips`.
+Captions are compressed with the clip after drawing, as every subtitled video is. No mask is kept: maps and drafts are
+made of what the prior finds. Seeded by number, as `training.pairs`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ import torch
 from torch import Tensor
 
 from clear_rt.bundle import open_bundle
+from clear_rt.config import MatteConfig
+from clear_rt.draft import draft
+from clear_rt.matte import steady
+from clear_rt.matte_planes import luma_alpha
 from clear_rt.models.dit import PATCH
 from clear_rt.prior import Prior
 from clear_rt.runtime.engine import open_engine
+from clear_rt.shapes import Size, whole
 from training.losses_two import prior_on_latents
 from training.pairs import UInt8, compressed, random_codec
 from training.shards import write_shards
 from training.vae import saved_vae
 from training.vae_clips import FRAMES, SIDE_PX, caption_crop
 
-# Encoding takes half a second of one core per clip: 850 of the 1695 clips, two captions for each, 14 minutes.
-EVERY_CLIPS, CAPTIONS_PER_CLIP = 2, 2
 # Pictures that a caption is drawn for; a crop of them is what the clip gets.
 CANVASES_PX = ((512, 288), (640, 360), (854, 480), (1280, 720))
 COMPRESSED_SHARE = 0.75
 # Captions that come or go within the clip: what they hide can be seen in other frames.
 PARTIAL_SHARE = 0.2
 FAINT_SHARE, FAINTEST = 0.1, 0.4
-# The prior was trained on pictures with this many rows (Stage I), and looks at every other frame here.
-_PRIOR_ROWS_PX, _PRIOR_EVERY = 360, 2
+# The prior was trained on pictures with this many rows (Stage I).
+_PRIOR_ROWS_PX = 360
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,14 @@ def _shard(job: tuple[int, Job, Path, int]) -> int:
     rng = np.random.default_rng([seed, number, 1])
     vae, prior = saved_vae(source.vae), _prior()
     clean, control, maps = [], [], []
-    for pictures in np.load(source.clips, mmap_mode="r")[::EVERY_CLIPS]:
-        variants = [captioned(np.asarray(pictures), rng) for _ in range(CAPTIONS_PER_CLIP)]
+    for pictures in np.load(source.clips, mmap_mode="r"):
+        video = captioned(np.asarray(pictures), rng)
+        found = _found(prior, video)
         with torch.inference_mode():
-            codes = vae.encode(_tensor([pictures, *(v.frames for v in variants)])).half().numpy()
+            codes = vae.encode(_tensor([pictures, drafted(video.frames, found)])).half().numpy()
         clean.append(codes[0])
-        control.append(codes[1:])
-        maps.append(np.stack([_token_map(prior, v, vae.config.latent_frames, vae.config.latent_px) for v in variants]))
+        control.append(codes[1])
+        maps.append(_token_map(found, vae.config.latent_frames, vae.config.latent_px))
     for name, arrays in (("clean", clean), ("maps", maps)):
         np.save(path.with_name(path.name.replace("control", name)), np.stack(arrays))
     partial = path.with_suffix(".partial.npy")
@@ -100,14 +104,24 @@ def _prior() -> Prior:
     return Prior(open_engine("onnx", bundle, generates=False), bundle.prior.multiple_px)
 
 
-def _token_map(prior: Prior, video: Captioned, latent_frames: int, latent_px: int) -> npt.NDArray[np.uint8]:
-    """What the prior finds, uint8 [L, rows, columns] on the grid of tokens: the strongest of what a token covers."""
+def _found(prior: Prior, video: Captioned) -> UInt8:
+    """The prior's maps uint8 [17, h, w] of a clip at the size at which it is shown pictures."""
     step = max(1, round(video.canvas_height_px / _PRIOR_ROWS_PX))
-    seen = video.frames[::_PRIOR_EVERY, ::step, ::step]
-    found = np.stack([prior(np.ascontiguousarray(frame)) for frame in seen]).repeat(_PRIOR_EVERY, axis=0)[:FRAMES]
-    found = found.repeat(step, axis=1).repeat(step, axis=2)
-    tokens = prior_on_latents(torch.from_numpy(found)[None].float(), latent_frames, PATCH[1] * latent_px)
-    return tokens[0].to(torch.uint8).numpy()
+    return np.stack([prior(np.ascontiguousarray(frame[::step, ::step])) for frame in video.frames])
+
+
+def drafted(frames: UInt8, maps: UInt8) -> UInt8:
+    """Frames uint8 [T, H, W, 3] filled under the matte of their maps uint8 [T, h, w], as the runtime fills them."""
+    size = Size(frames.shape[2], frames.shape[1])
+    alphas = (luma_alpha(matte, size, whole(size)) for matte in steady(iter(maps), MatteConfig()))
+    return np.stack([draft(frame, alpha) for frame, alpha in zip(frames, alphas, strict=True)])
+
+
+def _token_map(maps: UInt8, latent_frames: int, latent_px: int) -> npt.NDArray[np.uint8]:
+    """Maps uint8 [17, h, w] on the grid of tokens, uint8 [L, rows, columns]: the strongest of what a token covers."""
+    step = SIDE_PX // maps.shape[1]
+    found = torch.from_numpy(maps.repeat(step, axis=1).repeat(step, axis=2))[None].float()
+    return prior_on_latents(found, latent_frames, PATCH[1] * latent_px)[0].to(torch.uint8).numpy()
 
 
 def _tensor(clips: list[UInt8]) -> Tensor:

@@ -34,12 +34,12 @@ class StageTwoTraining(StageConfig):
     """Sizes that suit two cores; the paper's rank is 64 for a width of 1536. `batch` as of `BaseTraining`."""
 
     rank: int = 16
-    steps: int = 900
+    steps: int = 500
     stages: int = 1
     batch: int = 12
     peak_lr: float = 5e-3
     average_decay: float = 0.995
-    checkpoint_every: int = 300
+    checkpoint_every: int = 250
 
 
 class StageTwoTrainer(FlowTrainer):

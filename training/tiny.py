@@ -111,6 +111,7 @@ def exported(run: Path, recipe: Recipe, bundle: Path) -> None:
         overlap_latents=OVERLAP_LATENTS,
         max_pixels=MAX_PIXELS,
         store="fp16",
+        draft=True,
     )
     notes = {"prior": before.get("prior", before), "generator": training_notes(run, recipe)}
     export(folder, bundle, config, notes=notes)

@@ -56,7 +56,7 @@ class VaeTraining(StageConfig):
     base_width: int = 8
     multipliers: tuple[int, ...] = (1, 2, 8, 8)
     res_blocks: int = 1
-    steps: int = 1200
+    steps: int = 1600
     stages: int = 2
     batch: int = 1
     # Of 80 steps each, decaying to 0, validation: 21.3 dB at 4e-3, 18.1 at 1e-2, 22.7 at 1e-3 (21.5 before the first).

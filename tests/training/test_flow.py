@@ -22,10 +22,10 @@ from clear_rt.models.dit_names import is_occlusion  # noqa: E402
 from clear_rt.models.weights import load_dit  # noqa: E402
 from clear_rt.schedule import sigmas  # noqa: E402
 from tests.trainer_state import assert_equal, state  # noqa: E402
-from training.base import BaseTrainer, BaseTraining  # noqa: E402
+from training.base import SOFTENED_BY, BaseTrainer, BaseTraining, relative_weight  # noqa: E402
 from training.dit_start import copying_start  # noqa: E402
 from training.flow import noised, prompt_embedding, text_of  # noqa: E402
-from training.latent_data import LatentPairs  # noqa: E402
+from training.latent_data import LatentPairs, Windows  # noqa: E402
 from training.stage_two import StageTwoTrainer, StageTwoTraining, with_adapter  # noqa: E402
 
 BASE = BaseTraining(seed=3, width=144, heads=3, layers=3, steps=4, batch=3, checkpoint_every=10)
@@ -48,7 +48,7 @@ def pairs(tmp_path):
     folder.mkdir()
     for number in range(6):
         clean = rng.normal(size=(2, 16, 2, 20, 20)).astype(np.float16)
-        control, maps = np.stack([clean, clean], 1), np.zeros((2, 2, 2, 10, 10), np.uint8)
+        control, maps = clean.copy(), np.zeros((2, 2, 10, 10), np.uint8)
         control[..., 12:16, :] += 2
         maps[..., 6:8, :] = 255
         for name, array in (("clean", clean), ("control", control), ("maps", maps)):
@@ -100,11 +100,25 @@ def test_windows_of_several_widths_keep_their_maps_beside_them(pairs):
     assert len(seen) > 1
 
 
+def test_errors_count_by_how_much_smaller_they_are_than_the_drafts():
+    """A piece whose draft is twice as wrong in every value counts a quarter; one that is right counts fully."""
+    clean = torch.zeros(1, 16, 2, 12, 36)
+    control = clean.clone()
+    control[..., 12:24] = 1
+    control[..., 24:] = 2
+    weight = relative_weight(Windows(clean, control, torch.zeros(1, 2, 6, 18)))
+    assert weight.shape == (1, 1, 1, 1, 36)
+    first, second, third = weight.flatten().unflatten(0, (3, 12)).unbind()
+    assert (first == 1).all()
+    torch.testing.assert_close(second, torch.full((12,), SOFTENED_BY / (1 + SOFTENED_BY)))
+    torch.testing.assert_close(third / second, torch.full((12,), (1 + SOFTENED_BY) / (4 + SOFTENED_BY)))
+
+
 def test_the_base_learns_what_covers_the_video(pairs, tmp_path):
     trainer = BaseTrainer(tmp_path / "base", replace(BASE, steps=60))
     first, last = [], []
     for step in range(60):
-        loss = trainer.advance(pairs.batch(np.random.default_rng(step), 3))["total"]
+        loss = trainer.advance(pairs.batch(np.random.default_rng(step), 3))["plain"]
         (first if step < 10 else last if step >= 50 else []).append(loss)
     assert sum(last) < 0.8 * sum(first)
 

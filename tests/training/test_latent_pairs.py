@@ -58,14 +58,25 @@ def test_a_shard_holds_latents_of_clean_and_captioned_clips_and_the_priors_maps(
         latent_pairs._shard(
             (0, latent_pairs.Job(clips / "clips-000.npy", tmp_path / "vae"), tmp_path / "control-000.npy", 7)
         )
-        == 2
+        == 4
     )
     torch.set_num_threads(threads)
     clean, control, maps = (np.load(tmp_path / f"{name}-000.npy") for name in ("clean", "control", "maps"))
-    assert (clean.shape, control.shape) == ((2, 16, 5, 20, 20), (2, 2, 16, 5, 20, 20))
-    assert maps.shape == (2, 2, 5, 10, 10)
+    assert (clean.shape, control.shape) == ((4, 16, 5, 20, 20), (4, 16, 5, 20, 20))
+    assert maps.shape == (4, 5, 10, 10)
     assert np.array_equal(clean[0], clean[1])
     assert maps.max() > 200
-    assert not np.array_equal(control[0, 0], clean[0])
+    assert not np.array_equal(control, clean)
     pairs = LatentPairs(tmp_path)
-    assert pairs.count(False) == 2
+    assert pairs.count(False) == 4
+
+
+def test_a_draft_has_the_text_filled_as_the_runtime_fills_it():
+    """Over a smooth clip nearly nothing of the caption is left, and where there was none nothing changed."""
+    ramp = np.broadcast_to(np.linspace(60, 160, 160).astype(np.uint8)[None, None, :, None], (17, 160, 160, 3))
+    video = latent_pairs.captioned(ramp, np.random.default_rng(5))
+    maps = latent_pairs._found(latent_pairs._prior(), video)
+    drafts = latent_pairs.drafted(video.frames, maps)
+    before, after = (np.abs(frames.astype(int) - ramp) for frames in (video.frames, drafts))
+    assert np.square(after).mean() < 0.1 * np.square(before).mean()
+    assert (drafts == video.frames).all(axis=-1).mean() > 0.3
