@@ -1,8 +1,8 @@
 """The base of clear-tiny: a small Wan transformer that makes the clean video out of its draft (`clear_rt.draft`).
 
-Fun-Control's channel layout: noise, control (the draft), and a slot for a start image that is always zero. Learns from the shards
-of `training.latent_pairs` and leaves `dit.safetensors` (the running average, in Wan's names) in the run's folder.
-`training.tiny` runs it in stages of 20 minutes or less on two cores.
+Fun-Control's channel layout: noise, control (the draft), and a slot for a start image that is always zero. Learns from
+the shards of `training.latent_pairs` and leaves `dit.safetensors` (the running average, in Wan's names) in the run's
+folder. `training.tiny` runs it in stages of 20 minutes or less on two cores.
 """
 
 from __future__ import annotations
