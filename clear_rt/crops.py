@@ -42,15 +42,16 @@ class Placement:
         """
         assert rgb.shape[:2] == (self.scaled.height_px, self.scaled.width_px)
         part = rgb[self.box.slices]
-        below, right = self.profile.height_px - self.box.height_px, self.profile.width_px - self.box.width_px
-        return np.pad(part, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else part.copy()
+        return np.pad(part, (*self._padding, (0, 0)), mode="edge")
 
     def cut_alpha(self, matte: UInt8) -> UInt8:
         """The alpha uint8 [profile height, width] of the crop, of a matte of the whole picture at any size."""
-        alpha = luma_alpha(matte, self.scaled, self.box)
-        return np.pad(
-            alpha, ((0, self.profile.height_px - alpha.shape[0]), (0, self.profile.width_px - alpha.shape[1]))
-        )
+        return np.pad(luma_alpha(matte, self.scaled, self.box), self._padding)
+
+    @property
+    def _padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns before the box and after it."""
+        return (0, self.profile.height_px - self.box.height_px), (0, self.profile.width_px - self.box.width_px)
 
     def restore(self, generated: Floats) -> Floats:
         """Content float32 [target height, width, 3] from what was generated for the crop, [profile height, width, 3].

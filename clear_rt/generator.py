@@ -47,9 +47,9 @@ class GeneratorSpec:
 
     A latent holds `latent_px` pixels each way and `latent_frames` frames, but the first of a run, which holds one.
     Regions are multiples of `multiple_px`, scaled down above `max_pixels`, and of one of the `profiles` if there are
-    any. With `latents_fixed` every window has `window_latents`. With `draft` the control is not the crop but
-    its draft (`clear_rt.draft`). `graphs` (by role) are for the engine onnx, `weights`
-    and the configurations `models` (by part) for cuda; each is empty where the bundle lacks that engine's.
+    any. With `latents_fixed` every window has `window_latents`. With `draft` the control is not the crop but its draft
+    (`clear_rt.draft`). `graphs` (by role) are for the engine onnx, `weights` and the configurations `models` (by part)
+    for cuda; each is empty where the bundle lacks that engine's.
     """
 
     latent_channels: int

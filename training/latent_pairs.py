@@ -1,4 +1,4 @@
-"""What the transformer is trained on: clips as latents, clean and with captions burned in, and the prior's maps.
+"""What the transformer is trained on: clean clips and drafts of their subtitled twins as latents, the prior's maps.
 
 A shard is three arrays of one stretch: clean float16 [N, 16, L, 20, 20], control float16 [N, 16, L, 20, 20] (the
 draft of the subtitled clip) and maps uint8 [N, L, 10, 10] on the grid of tokens, of all clips of `training.vae_clips`.
