@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 from clear_rt.runtime.device import gpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if gpu_count() == 0:
+    # Kernels then run in Triton's interpreter; Triton has to know before it is imported by anything.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
