@@ -18,6 +18,7 @@ from clear_rt.config import (
     DenoiseConfig,
     EngineName,
     FillMode,
+    KernelsName,
     Policy,
     RegionConfig,
     RunConfig,
@@ -88,6 +89,7 @@ def remove(
     composite: Annotated[CompositeMode, typer.Option(help="How a generated fill meets the source.")] = COMPOSITE.mode,
     fill: Annotated[FillMode, typer.Option(help="What fills the place of the text.")] = COMPOSITE.fill,
     engine: Annotated[EngineName, typer.Option(help="What runs the networks.")] = RUN.engine,
+    kernels: Annotated[KernelsName, typer.Option(help="What the cuda engine computes with.")] = RUN.kernels,
     bundle: BundleFolder = None,
     steps: Annotated[
         int | None, typer.Option(help="Denoising steps of the model's fill; the bundle's default if left out.")
@@ -112,6 +114,7 @@ def remove(
         denoise=_denoise(fill, steps, policy, noise, seed),
         write=WriteConfig(crf=crf, lossless=lossless),
         engine=engine,
+        kernels=kernels,
         bundle=bundle,
     )
     from clear_rt.preview import watching

@@ -13,6 +13,7 @@ RegionMode = Literal["auto", "full", "fixed"]
 CompositeMode = Literal["membrane", "paste", "off"]
 FillMode = Literal["model", "membrane"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
+KernelsName = Literal["torch", "triton"]
 Policy = Literal["paper", "reference", "stream"]
 
 
@@ -139,6 +140,7 @@ class RunConfig:
     write: WriteConfig = field(default_factory=WriteConfig)
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     engine: EngineName = "auto"
+    kernels: KernelsName = "torch"
     bundle: Path | None = None
 
     def __post_init__(self) -> None:

@@ -76,12 +76,13 @@ class Remover:
         spec = self.bundle.generator if fill == "model" else None
         if fill == "model" and spec is None:
             raise EngineError(
-                f"--fill model: no generative bundle installed ({self.bundle.name} holds the occlusion prior only); "
-                "use --fill membrane"
+                f"--fill model: bundle {self.bundle.name} holds the occlusion prior only; use --fill membrane"
             )
         # Opening an engine may take a minute: what does not fit the bundle is refused before.
         fitted = None if spec is None else fitting(spec, self.config.denoise)
-        self.engine = engine or open_engine(self.config.engine, self.bundle, generates=spec is not None)
+        self.engine = engine or open_engine(
+            self.config.engine, self.bundle, generates=spec is not None, kernels=self.config.kernels
+        )
         self._prior = Prior(self.engine, self.bundle.prior.multiple_px)
         self._generator = None if spec is None else CropGenerator(self.engine, spec, self.config.denoise, fitted)
 

@@ -7,12 +7,14 @@ time embedding as a table, the control's part of the patch embedding on its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import log
 
 import torch
 from torch import Tensor
 
-from clear_rt.models.baked import BakedConfig, BakedDit, split_heads
+from clear_rt.models.baked import BakedConfig, BakedDit
+from clear_rt.models.block_ops import split_heads
 from clear_rt.models.dit import Dit
 from clear_rt.models.dit_blocks import Block, CrossAttention, SelfAttention
 
@@ -23,7 +25,8 @@ Named = Iterator[tuple[str, Tensor]]
 def bake(dit: Dit, prompt: Tensor, timesteps: Sequence[float]) -> BakedDit:
     """A step of `dit` for one prompt [P, text_width], 1 <= P <= text_tokens, and the timesteps that may be asked for.
 
-    Weights that stay as they are are shared with `dit`, so that the real model fits into memory.
+    Weights that stay as they are are shared with `dit`, so that the real model fits into memory. An occlusion head that
+    weighs nothing, every beta being 0 or less, is left out: attention is then plain.
     Raises ValueError for a prompt of another width or length.
     """
     tokens, width = prompt.shape
@@ -34,15 +37,24 @@ def bake(dit: Dit, prompt: Tensor, timesteps: Sequence[float]) -> BakedDit:
         )
     pad_keys = dit.config.text_tokens - tokens
     words = _words(dit, prompt, pad_keys)
+    config = BakedConfig.of(dit.config, text_keys=len(words), timesteps=len(timesteps))
+    config = replace(config, occlusion=_weighs(dit))
     with torch.device("meta"):
-        baked = BakedDit(BakedConfig.of(dit.config, text_keys=len(words), timesteps=len(timesteps)), dit.attend)
+        baked = BakedDit(config, dit.attend)
     state = dict(_outside(dit, timesteps))
     image = dit.image_tokens(None, 1)
     for i, block in enumerate(dit.blocks):
         assert isinstance(block, Block)
         state.update((f"blocks.{i}.{name}", tensor) for name, tensor in _block(block, words, pad_keys, image))
+    if not config.occlusion:
+        state = {n: t for n, t in state.items() if not n.startswith("occlusion_head.") and not n.endswith(".beta")}
     baked.load_state_dict(state, assign=True)
     return baked.place_turns(dit.patch_embedding.weight).requires_grad_(False)
+
+
+def _weighs(dit: Dit) -> bool:
+    """Whether any head of any block trusts keys under the subtitle less."""
+    return any(bool((p > 0).any()) for name, p in dit.named_parameters() if name.endswith(".occlusion_beta"))
 
 
 def _words(dit: Dit, prompt: Tensor, pad_keys: int) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from clear_rt.bundle import EMBEDDED
 from clear_rt.runtime.device import gpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +42,15 @@ def subtitled(root: Path) -> Path:
 def clean(root: Path) -> Path:
     """The same four seconds without captions."""
     return root / "samples" / "city-clean.mp4"
+
+
+@pytest.fixture(scope="session")
+def prior_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded bundle without its generator."""
+    bundle = shutil.copytree(EMBEDDED, tmp_path_factory.mktemp("bundles") / "prior")
+    path = bundle / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "prior-only", "generator": None}))
+    return bundle
 
 
 @pytest.fixture(scope="session")

@@ -164,7 +164,7 @@ def test_an_engine_that_this_version_cannot_run_is_named(copy):
 
 def test_weights_that_a_bundle_claims_but_lacks_are_an_error(copy):
     pytest.importorskip("torch")
-    _edit(copy, engines=["onnx", "cuda"])
+    _edit(copy, engines=["onnx", "cuda"], generator=None)
     with pytest.raises(EngineError, match=r"--engine cuda: .*holds no generative model; use --engine onnx"):
         open_engine("cuda", open_bundle(copy))
 

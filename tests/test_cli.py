@@ -109,7 +109,6 @@ def test_output_in_a_place_nobody_can_write(capfd, subtitled):
         (["--crf", "99"], ExitStatus.USAGE, "--crf"),
         (["--composite", "glue"], ExitStatus.USAGE, "--composite"),
         (["--composite", "paste"], ExitStatus.USAGE, "--composite paste"),
-        (["--fill", "model"], ExitStatus.ENGINE, "no generative bundle installed"),
         (["--steps", "5"], ExitStatus.USAGE, "--steps 5 belongs to the model's fill"),
         (["--policy", "paper"], ExitStatus.USAGE, "--policy paper belongs to the model's fill"),
         (["--noise", "noise.npy"], ExitStatus.USAGE, "--noise noise.npy belongs to the model's fill"),
@@ -127,6 +126,11 @@ def test_output_in_a_place_nobody_can_write(capfd, subtitled):
 )
 def test_bad_options(capfd, folder, subtitled, options, status, word):
     _refused(capfd, ["remove", subtitled, "-o", folder / "out.mp4", *options], status, word)
+
+
+def test_the_model_fill_of_a_bundle_without_one(capfd, folder, subtitled, prior_bundle):
+    arguments = ["remove", subtitled, "-o", folder / "out.mp4", "--fill", "model", "--bundle", prior_bundle]
+    _refused(capfd, arguments, ExitStatus.ENGINE, "bundle prior-only holds the occlusion prior only")
 
 
 def test_a_tampered_bundle(capfd, tmp_path, folder, subtitled):

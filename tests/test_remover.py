@@ -287,9 +287,10 @@ def test_region_full_covers_the_picture(subtitled, tmp_path):
     assert {run.box for run in report.runs} == {Box(0, 0, 720, 404)}
 
 
-def test_the_model_fill_needs_a_generator(subtitled, tmp_path):
-    with pytest.raises(EngineError, match="no generative bundle installed"):
-        clear_rt.remove(subtitled, tmp_path / "out.mp4", RunConfig(composite=CompositeConfig(fill="model")))
+def test_the_model_fill_needs_a_generator(subtitled, tmp_path, prior_bundle):
+    config = RunConfig(bundle=prior_bundle, composite=CompositeConfig(fill="model"))
+    with pytest.raises(EngineError, match="prior-only holds the occlusion prior only; use --fill membrane"):
+        clear_rt.remove(subtitled, tmp_path / "out.mp4", config)
     assert not list(tmp_path.iterdir())
 
 

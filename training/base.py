@@ -16,13 +16,9 @@ from torch import Tensor
 from clear_rt.models.dit import Dit, DitOutput
 from clear_rt.models.dit_config import DitConfig
 from training.dit_start import copying_start
-from training.flow import FlowTrainer, Noised
-from training.latent_data import PIECE_TOKENS, Windows
+from training.flow import FlowTrainer, Noised, relative_weight
+from training.latent_data import Windows
 from training.resumable import StageConfig
-
-PIECE_LATENTS = 2 * PIECE_TOKENS
-# A draft's error at which its piece counts half. Texture is hardly learned with so little: docs/LOG.md, 2026-11-25.
-SOFTENED_BY = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +28,10 @@ class BaseTraining(StageConfig):
     width: int = 192
     heads: int = 3
     layers: int = 6
-    steps: int = 2000
-    stages: int = 2
+    steps: int = 3600
+    stages: int = 3
     batch: int = 12
-    peak_lr: float = 4e-3
+    peak_lr: float = 6e-3
     checkpoint_every: int = 200
 
     @property
@@ -51,17 +47,6 @@ class BaseTraining(StageConfig):
             image_width=0,
             ref_conv=False,
         )
-
-
-def relative_weight(windows: Windows) -> Tensor:
-    """[B, 1, 1, 1, w]: what counts is how much smaller an error is than the draft's of the same piece.
-
-    Quality is judged in decibels, and drafts differ: the median error of a piece is 0.058, the 95th percentile 0.79.
-    Unweighted, the network follows the latter, and smooth pictures, whose drafts are nearly right, get worse.
-    """
-    drafts = (windows.control - windows.clean).square().mean((1, 2, 3)).unflatten(-1, (-1, PIECE_LATENTS)).mean(-1)
-    weight = SOFTENED_BY / (drafts + SOFTENED_BY)
-    return weight.repeat_interleave(PIECE_LATENTS, -1)[:, None, None, None]
 
 
 class BaseTrainer(FlowTrainer):

@@ -18,9 +18,9 @@ from clear_rt.models.dit import Dit, DitOutput
 from clear_rt.models.dit_config import DitConfig
 from clear_rt.models.dit_names import is_occlusion
 from clear_rt.models.weights import dit_state
-from training.flow import FlowTrainer, Noised
+from training.flow import FlowTrainer, Noised, relative_weight
 from training.latent_data import Windows
-from training.losses_two import SPARSE_SHARE, consistency, distillation, generation, sparsity, timestep_weight
+from training.losses_two import SPARSE_SHARE, consistency, distillation, generation, sparsity
 from training.resumable import StageConfig
 
 # What the released code begins with (reference.md 8.2); there it is learned.
@@ -34,16 +34,19 @@ class StageTwoTraining(StageConfig):
     """Sizes that suit two cores; the paper's rank is 64 for a width of 1536. `batch` as of `BaseTraining`."""
 
     rank: int = 16
-    steps: int = 500
+    steps: int = 300
     stages: int = 1
     batch: int = 12
-    peak_lr: float = 5e-3
+    peak_lr: float = 2e-3
     average_decay: float = 0.995
-    checkpoint_every: int = 250
+    checkpoint_every: int = 100
 
 
 class StageTwoTrainer(FlowTrainer):
     """A transformer of which adapter, occlusion head and beta learn. Raises ConfigError as `Resumable.resume`."""
+
+    # The head's last layer is one row, for the optimiser a vector, and begins at 0.
+    vector_share = 1.0
 
     def __init__(self, run: Path, config: StageTwoTraining, base: Path, sizes: DitConfig) -> None:
         torch.manual_seed(config.seed)
@@ -53,7 +56,7 @@ class StageTwoTrainer(FlowTrainer):
         """Consistency is that of the error: the velocity's own changes hold those of the noise, which must stay."""
         velocity, occlusion = found
         assert occlusion is not None
-        weight = timestep_weight(given.timesteps).sqrt()[:, None, None, None, None]
+        weight = relative_weight(windows).sqrt()
         terms = {
             "generation": generation(weight * velocity, weight * given.target, occlusion, self.step),
             "distillation": distillation(occlusion, windows.maps),

@@ -7,16 +7,18 @@ makes it, tests compare the two. Of Wan's 1.565 B parameters 1.252 B are left.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clear_rt.models.attention import Attention, attention
-from clear_rt.models.dit_blocks import MODULATION_ROWS, PATCH_VALUES, WidthNorm, modulated
+from clear_rt.models.block_ops import BlockOps, TorchOps, split_heads
+from clear_rt.models.dit_blocks import MODULATION_ROWS, PATCH_VALUES, WidthNorm
 from clear_rt.models.dit_config import DitConfig, DitSizes
 from clear_rt.models.occlusion import OcclusionHead, key_bias
 from clear_rt.models.patches import patchify, unpatchify
-from clear_rt.models.rope import axis_tables, rotate, rotation
+from clear_rt.models.rope import axis_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +44,16 @@ class BakedSelfAttention(nn.Module):
         self.norm_q, self.norm_k = (WidthNorm(config.width, config.eps) for _ in range(2))
         self.beta = nn.Parameter(torch.zeros(config.heads)) if weighted else None
 
-    def forward(self, x: Tensor, turn: Tensor, probability: Tensor | None, attend: Attention) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        places: Any,  # noqa: ANN401 - of `BlockOps.places`
+        probability: Tensor | None,
+        attend: Attention,
+        ops: BlockOps,
+    ) -> Tensor:
         q, k, v = torch.chunk(self.qkv(x), 3, dim=-1)
-        q = rotate(split_heads(self.norm_q(q), self.heads), turn)
-        k = rotate(split_heads(self.norm_k(k), self.heads), turn)
+        q, k = ops.queries_keys(q, k, self.norm_q, self.norm_k, self.heads, places)
         bias = key_bias(probability, self.beta) if self.beta is not None and probability is not None else None
         return self.o(attend(q, k, split_heads(v, self.heads), bias).flatten(2))
 
@@ -81,12 +89,22 @@ class BakedBlock(nn.Module):
         )
         self.modulation = nn.Parameter(torch.zeros(MODULATION_ROWS, config.width))
 
-    def forward(self, x: Tensor, time: Tensor, turn: Tensor, probability: Tensor | None, attend: Attention) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        places: Any,  # noqa: ANN401 - of `BlockOps.places`
+        probability: Tensor | None,
+        attend: Attention,
+        ops: BlockOps,
+    ) -> Tensor:
         """x [B, N, width], time [6, width] -> [B, N, width]."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = torch.unbind(self.modulation + time)
-        x = x + gate_a * self.self_attn(modulated(x, shift_a, scale_a, self.eps), turn, probability, attend)
-        x = x + self.cross_attn(self.norm3(x), attend)
-        return x + gate_m * self.ffn(modulated(x, shift_m, scale_m, self.eps))
+        normed = ops.modulated(x, shift_a, scale_a, self.eps)
+        mixed = self.self_attn(normed, places, probability, attend, ops)
+        x, normed = ops.residual_normed(x, mixed, gate_a, self.norm3)
+        x, normed = ops.residual_modulated(x, self.cross_attn(normed, attend), shift_m, scale_m, self.eps)
+        return ops.residual(x, self.ffn(normed), gate_m)
 
 
 class BakedHead(nn.Module):
@@ -96,9 +114,9 @@ class BakedHead(nn.Module):
         self.head = nn.Linear(config.width, PATCH_VALUES * config.latent_channels)
         self.modulation = nn.Parameter(torch.zeros(2, config.width))
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, ops: BlockOps) -> Tensor:
         shift, scale = torch.unbind(self.modulation + time)
-        return self.head(modulated(x, shift, scale, self.eps))
+        return self.head(ops.modulated(x, shift, scale, self.eps))
 
 
 class ControlEmbedding(nn.Module):
@@ -120,9 +138,9 @@ class BakedDit(nn.Module):
     row_turns: Tensor
     column_turns: Tensor
 
-    def __init__(self, config: BakedConfig, attend: Attention = attention) -> None:
+    def __init__(self, config: BakedConfig, attend: Attention = attention, ops: BlockOps | None = None) -> None:
         super().__init__()
-        self.config, self.attend = config, attend
+        self.config, self.attend, self.ops = config, attend, ops or TorchOps()
         self.control = ControlEmbedding(config)
         self.embed = nn.Linear(PATCH_VALUES * config.latent_channels, config.width, bias=False)
         self.time = nn.Parameter(torch.zeros(config.timesteps, MODULATION_ROWS + 1, config.width))
@@ -146,15 +164,10 @@ class BakedDit(nn.Module):
         grid = (latents.shape[2], latents.shape[3] // 2, latents.shape[4] // 2)
         x = self.embed(patchify(latents)) + control_tokens
         time = torch.index_select(self.time, 0, row.reshape(1))[0]
-        turn = rotation((self.time_turns, self.row_turns, self.column_turns), *grid)
+        places = self.ops.places((self.time_turns, self.row_turns, self.column_turns), grid)
         probability = None
         for i, block in enumerate(self.blocks):
-            x = block(x, time[:MODULATION_ROWS], turn, probability, self.attend)
+            x = block(x, time[:MODULATION_ROWS], places, probability, self.attend, self.ops)
             if self.occlusion_head is not None and i == self.config.middle:
                 probability = self.occlusion_head(x, grid)
-        return unpatchify(self.head(x, time[MODULATION_ROWS]), grid)
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """[B, N, width] -> [B, N, heads, head width]."""
-    return x.reshape(x.shape[0], x.shape[1], heads, -1)
+        return unpatchify(self.head(x, time[MODULATION_ROWS], self.ops), grid)

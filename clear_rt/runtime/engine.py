@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_rt.bundle import Bundle
-from clear_rt.config import EngineName
+from clear_rt.config import EngineName, KernelsName
 from clear_rt.errors import EngineError
 from clear_rt.runtime.device import gpu_count
 
@@ -65,14 +65,14 @@ def _chosen(name: EngineName, bundle: Bundle, *, generates: bool) -> EngineName:
     return "cuda" if "onnx" not in bundle.engines or gpu_count() > 0 else "onnx"
 
 
-def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True) -> Engine:
+def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, kernels: KernelsName = "torch") -> Engine:
     """The engine asked for; `auto` takes `cuda` where the bundle holds it and there is a GPU, else `onnx`.
 
-    Without `generates` only the prior will be run, which every bundle holds for `onnx`.
+    Without `generates` only the prior will be run, which every bundle holds for `onnx`. `kernels` is for `cuda`.
 
     Raises:
         EngineError: the bundle holds nothing for that engine, this version cannot run it, or what it needs is not
-            installed.
+            installed; or the engine has no such kernels.
         BundleError: what the bundle holds is not ours.
     """
     chosen, held = _chosen(name, bundle, generates=generates), ", ".join(bundle.engines)
@@ -86,13 +86,17 @@ def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True) -> 
             f"{_way_out(bundle)}"
         )
     if chosen == "cuda":
-        return _torch_engine(bundle)
+        return _torch_engine(bundle, kernels)
+    if kernels != "torch":
+        raise EngineError(
+            f"--kernels {kernels} is for --engine cuda, and {chosen} would run; leave it out or name cuda"
+        )
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)
 
 
-def _torch_engine(bundle: Bundle) -> Engine:
+def _torch_engine(bundle: Bundle, kernels: KernelsName) -> Engine:
     try:
         from clear_rt.runtime.torch import TorchEngine
     except (ImportError, OSError) as error:
@@ -101,4 +105,4 @@ def _torch_engine(bundle: Bundle) -> Engine:
             f"--engine cuda needs torch and safetensors, which cannot be imported ({' '.join(str(error).split())}); "
             f"run pip install 'clear-rt[cuda]' {other}"
         ) from None
-    return TorchEngine(bundle)
+    return TorchEngine(bundle, kernels)

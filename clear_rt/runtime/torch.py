@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clear_rt.bundle import Bundle, GeneratorSpec
+from clear_rt.config import KernelsName
 from clear_rt.errors import BundleError, ConfigError, EngineError
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.config_json import from_json
@@ -29,17 +30,19 @@ class TorchEngine:
 
     Raises:
         BundleError: the weights do not fit the sizes that the manifest names.
-        EngineError: the bundle holds no generator, or a network fails.
+        EngineError: the bundle holds no generator, there is no Triton or no GPU for its kernels, or a network fails.
     """
 
     name = "cuda"
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, kernels: KernelsName = "torch") -> None:
         if bundle.generator is None:
             raise EngineError(f"--engine cuda: bundle {bundle.name} holds no generative model; use --engine onnx")
         self._prior = OnnxPrior(bundle.prior)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dit = _dit(bundle.generator, self._device)
+        if kernels == "triton":
+            _use_triton(self._dit)
         self._encoder, self._decoder = _vae(bundle.generator, self._device)
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -103,6 +106,18 @@ def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
         )
     _filled(dit, _weights(path, device), path)
     return dit.place_turns(dit.time).eval()
+
+
+def _use_triton(dit: BakedDit) -> None:
+    """Puts our kernels in the place of torch's operations."""
+    try:
+        from clear_rt.kernels import block_ops, chips
+    except ImportError as error:
+        raise EngineError(
+            f"--kernels triton needs Triton ({_short(error)}); run pip install 'clear-rt[cuda]'"
+        ) from None
+    chips.capability_of(dit.time)
+    dit.attend, dit.ops = block_ops.attention, block_ops.TritonOps()
 
 
 def _vae(spec: GeneratorSpec, device: torch.device) -> tuple[EncoderStep, DecoderStep]:

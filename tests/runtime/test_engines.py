@@ -117,9 +117,9 @@ def test_views_are_as_good_as_copies(engine):
     np.testing.assert_array_equal(engine.velocity(part, held, 3), engine.velocity(part.copy(), held, 3))
 
 
-def test_a_bundle_without_generator_says_so():
-    engine = open_engine("onnx", open_bundle())
-    with pytest.raises(EngineError, match=r"bundle clear-tiny holds no generative model; use --fill membrane"):
+def test_a_bundle_without_generator_says_so(prior_bundle):
+    engine = open_engine("onnx", open_bundle(prior_bundle))
+    with pytest.raises(EngineError, match=r"bundle prior-only holds no generative model; use --fill membrane"):
         engine.control(np.zeros((16, 1, 2, 2), np.float32))
 
 

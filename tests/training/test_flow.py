@@ -22,9 +22,9 @@ from clear_rt.models.dit_names import is_occlusion  # noqa: E402
 from clear_rt.models.weights import load_dit  # noqa: E402
 from clear_rt.schedule import sigmas  # noqa: E402
 from tests.trainer_state import assert_equal, state  # noqa: E402
-from training.base import SOFTENED_BY, BaseTrainer, BaseTraining, relative_weight  # noqa: E402
+from training.base import BaseTrainer, BaseTraining  # noqa: E402
 from training.dit_start import copying_start  # noqa: E402
-from training.flow import noised, prompt_embedding, text_of  # noqa: E402
+from training.flow import SOFTENED_BY, noised, prompt_embedding, relative_weight, text_of  # noqa: E402
 from training.latent_data import LatentPairs, Windows  # noqa: E402
 from training.stage_two import StageTwoTrainer, StageTwoTraining, with_adapter  # noqa: E402
 

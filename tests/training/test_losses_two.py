@@ -8,7 +8,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
-from clear_rt.schedule import timesteps  # noqa: E402
 from training import losses_two  # noqa: E402
 
 
@@ -40,7 +39,7 @@ def test_errors_under_the_map_count_more_and_nothing_is_lost_elsewhere():
     assert losses_two.generation(velocity, target, occlusion, 10).item() == pytest.approx(expected / count, rel=1e-12)
 
 
-def test_the_weight_is_constant_in_the_error_and_learns_in_the_map():
+def test_the_weight_is_a_constant_in_the_error_and_in_the_map():
     velocity, occlusion = drawn(1, 2, 1, 2, 2).requires_grad_(), torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
     occlusion.requires_grad_()
     losses_two.generation(velocity, torch.zeros_like(velocity), occlusion, 10).backward()
@@ -48,7 +47,7 @@ def test_the_weight_is_constant_in_the_error_and_learns_in_the_map():
         error = velocity.square().mean(1, keepdim=True)
         gradient = (1 + 15 * 0.5) * (error + 1e-6) ** 0.8 * velocity * 2 / 2 / 4
     torch.testing.assert_close(velocity.grad, gradient)
-    assert occlusion.grad.item() == pytest.approx((15 * (error + 1e-6) ** 0.8 * error).mean().item())
+    assert occlusion.grad is None
 
 
 def test_the_prior_itself_costs_its_mean_alone():
@@ -77,14 +76,6 @@ def test_consistency_compares_at_all_distances_that_fit():
         terms.append((change.square() + 1e-6).sqrt().mean() / distance)
     assert losses_two.consistency(moving).item() == pytest.approx(torch.stack(terms).mean().item())
     assert losses_two.consistency(moving[:, :, :1]).item() == 0
-
-
-def test_the_weight_of_timesteps_is_1_in_the_mean_and_largest_in_the_middle():
-    """reference.md 8.2: at most 2.08, at 500."""
-    weights = losses_two.timestep_weight(torch.tensor(timesteps(1000), dtype=torch.float64))
-    assert weights.mean().item() == pytest.approx(1)
-    assert weights.min().item() == 0
-    assert losses_two.timestep_weight(torch.tensor(500.0)).item() == pytest.approx(2.08, abs=0.005)
 
 
 def test_a_token_is_covered_as_much_as_the_most_covered_pixel_of_it():

@@ -14,10 +14,10 @@ from training import materials
 from training.materials import HELD_OUT, PACKAGES, STILLS, TRAINING
 
 
-@pytest.fixture(scope="module")
-def notes():
-    """What the embedded manifest says of the training."""
-    return json.loads((EMBEDDED / "manifest.json").read_text())["training"]
+@pytest.fixture(params=["prior", "generator"])
+def notes(request):
+    """What the embedded manifest says of the training of a part."""
+    return json.loads((EMBEDDED / "manifest.json").read_text())["training"][request.param]
 
 
 def test_no_clip_is_both_trained_on_and_held_out(notes):

@@ -15,7 +15,7 @@ from training.tiny import RECIPES, Stage, run_stages, stages  # noqa: E402
 
 def test_the_stages_are_those_of_the_paper_in_order(tmp_path):
     names = [stage.name for stage in stages(tmp_path, RECIPES["cpu"], tmp_path / "bundle", threading.Event())]
-    assert names == ["clips", "vae-1", "vae-2", "latents", "base-1", "base-2", "stage-two", "export"]
+    assert names == ["clips", "vae-1", "vae-2", "latents", "base-1", "base-2", "base-3", "stage-two", "export"]
 
 
 def test_what_is_done_is_passed_over_and_a_stage_that_was_stopped_runs_again(tmp_path):
