@@ -21,7 +21,7 @@ def engine(monkeypatch):
     """What every bundle and engine opened by the command line turns into; tests may replace its attributes."""
     blocks = BlockEngine()
     monkeypatch.setattr(remover, "open_bundle", lambda folder: bundle())
-    monkeypatch.setattr(remover, "open_engine", lambda name, opened, *, generates: blocks)
+    monkeypatch.setattr(remover, "open_engine", lambda name, opened, **named: blocks)
     return blocks
 
 

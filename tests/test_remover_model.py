@@ -382,7 +382,7 @@ def test_the_engine_is_told_whether_a_model_will_run(monkeypatch, fill):
         "clear_rt.remover.open_engine", lambda name, opened, **named: heard.append(named) or BlockEngine()
     )
     Remover(RunConfig(composite=CompositeConfig(fill=fill)), bundle=bundle())
-    assert heard == [{"generates": fill == "model"}]
+    assert heard == [{"generates": fill == "model", "kernels": "torch"}]
 
 
 def test_an_interrupt_leaves_nothing(tmp_path):
