@@ -162,7 +162,7 @@ def main() -> None:
     options = parser.parse_args()
     bundle = open_bundle(options.bundle)
     if bundle.generator is None:
-        print(f"nothing measured: {bundle.name} holds the occlusion prior only; name a bundle with --bundle")
+        print(f"nothing measured: {bundle.name} holds the occlusion prior only; name another with --bundle")
         finish("fill", [])
         return
     looks = [look for look in LOOKS if options.look in (None, look)]

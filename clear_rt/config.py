@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from clear_rt.errors import ConfigError
 from clear_rt.shapes import Box
@@ -144,6 +144,7 @@ class RunConfig:
     bundle: Path | None = None
 
     def __post_init__(self) -> None:
+        _require(self.kernels in get_args(KernelsName), f"--kernels must be torch or triton, got {self.kernels}")
         if self.composite.fill == "membrane":
             given = self.denoise
             refuse_model_options(

@@ -202,5 +202,10 @@ def _commit() -> str:
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():
         return "unknown"
-    found = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    commit = _said(git, "-C", str(root), "rev-parse", "HEAD")
+    changed = _said(git, "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if changed else commit or "unknown"
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

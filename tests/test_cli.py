@@ -118,7 +118,11 @@ def test_output_in_a_place_nobody_can_write(capfd, subtitled):
         (["--fill", "model", "--seed", "-1"], ExitStatus.USAGE, "--seed must be"),
         (["--engine", "trt"], ExitStatus.ENGINE, "--engine trt"),
         (["--engine", "cuda"], ExitStatus.ENGINE, "--engine cuda"),
-        (["--kernels", "triton"], ExitStatus.ENGINE, "--kernels triton is for --engine cuda, and onnx would run"),
+        (
+            ["--kernels", "triton"],
+            ExitStatus.ENGINE,
+            "onnx would run; leave it out: bundle clear-tiny holds onnx only",
+        ),
         (["--kernels", "metal"], ExitStatus.USAGE, "--kernels"),
         (["--bundle", "/nowhere"], ExitStatus.BUNDLE, "no bundle"),
         (["--preview", "page.jpg"], ExitStatus.OUTPUT, ".png"),

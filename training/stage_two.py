@@ -16,7 +16,7 @@ from torch import Tensor
 from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.dit import Dit, DitOutput
 from clear_rt.models.dit_config import DitConfig
-from clear_rt.models.dit_names import is_occlusion
+from clear_rt.models.dit_names import OCCLUSION_BETA, is_occlusion
 from clear_rt.models.weights import dit_state
 from training.flow import FlowTrainer, Noised, relative_weight
 from training.latent_data import Windows
@@ -52,8 +52,23 @@ class StageTwoTrainer(FlowTrainer):
         torch.manual_seed(config.seed)
         super().__init__(run, config, with_adapter(base, sizes, config.rank))
 
+    def advance(self, windows: Windows) -> dict[str, float]:
+        """As `FlowTrainer.advance`; a beta that went below 0 counts as 0 and has no gradient, so it is put back there.
+
+        The head begins with one value for all keys, which softmax does not see: the first steps are rounding noise.
+        """
+        figures = super().advance(windows)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if name.endswith(OCCLUSION_BETA):
+                    parameter.clamp_(min=0)
+        return figures
+
     def terms(self, found: DitOutput, given: Noised, windows: Windows) -> dict[str, Tensor]:
-        """Consistency is that of the error: the velocity's own changes hold those of the noise, which must stay."""
+        """Consistency is that of the error: the velocity's own changes hold those of the noise, which must stay.
+
+        Errors are relative to the draft's (`relative_weight`), so that of a piece counts with that weight to the 1.8.
+        """
         velocity, occlusion = found
         assert occlusion is not None
         weight = relative_weight(windows).sqrt()

@@ -88,9 +88,10 @@ def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, ker
     if chosen == "cuda":
         return _torch_engine(bundle, kernels)
     if kernels != "torch":
-        raise EngineError(
-            f"--kernels {kernels} is for --engine cuda, and {chosen} would run; leave it out or name cuda"
+        remedy = (
+            "name that engine" if "cuda" in bundle.engines else f"leave it out: bundle {bundle.name} holds {held} only"
         )
+        raise EngineError(f"--kernels {kernels} is for --engine cuda, and {chosen} would run; {remedy}")
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)

@@ -112,11 +112,14 @@ def _use_triton(dit: BakedDit) -> None:
     """Puts our kernels in the place of torch's operations."""
     try:
         from clear_rt.kernels import block_ops, chips
-    except ImportError as error:
-        raise EngineError(
-            f"--kernels triton needs Triton ({_short(error)}); run pip install 'clear-rt[cuda]'"
-        ) from None
-    chips.capability_of(dit.time)
+    except ModuleNotFoundError as error:
+        if error.name != "triton":
+            raise
+        raise EngineError("--kernels triton needs Triton; run pip install 'clear-rt[cuda]'") from None
+    try:
+        chips.capability_of(dit.time)
+    except EngineError as error:
+        raise EngineError(f"--kernels triton: {error}") from None
     dit.attend, dit.ops = block_ops.attention, block_ops.TritonOps()
 
 

@@ -126,6 +126,17 @@ def test_a_negative_beta_bakes_to_plain_attention(randomise):
     assert not any("beta" in name or "occlusion" in name for name in baked.state_dict())
 
 
+def test_one_head_that_weighs_keeps_the_map(randomise):
+    dit = double(SMALL, randomise)
+    betas = [block.self_attn.occlusion_beta for block in dit.blocks if block.self_attn.occlusion_beta is not None]
+    for beta in betas:
+        beta.fill_(-1)
+    betas[-1][0] = 2
+    baked = bake(dit, torch.randn(3, SMALL.text_width, dtype=torch.float64), TIMESTEPS)
+    assert baked.config.occlusion
+    assert baked.blocks[-1].self_attn.beta.tolist() == [2, *[0] * (len(betas[-1]) - 1)]
+
+
 def test_weights_are_shared_not_copied(randomise):
     dit = double(SMALL, randomise)
     baked = bake(dit, torch.randn(3, SMALL.text_width, dtype=torch.float64), TIMESTEPS)

@@ -155,6 +155,20 @@ def test_stage_two_learns_adapter_head_and_beta_and_leaves_the_base(pairs, tmp_p
     assert all(trainer.model.get_parameter(n).grad is not None for n in learning)
 
 
+def test_a_beta_that_rounding_noise_pushed_below_0_goes_on_learning(pairs, tmp_path):
+    trainer = StageTwoTrainer(tmp_path / "two", TWO, _base(tmp_path), _sizes())
+    betas = [p for n, p in trainer.model.named_parameters() if n.endswith("occlusion_beta")]
+    with torch.no_grad():
+        torch.nn.init.normal_(trainer.model.get_parameter("occlusion_head.conv2.weight"))
+        for beta in betas:
+            beta.fill_(-1e-3)
+    trainer.train_to(pairs, 1)
+    assert all((beta == 0).all() for beta in betas)
+    trainer.train_to(pairs, 2)
+    assert all((beta.grad != 0).all() for beta in betas)
+    assert all((beta >= 0).all() for beta in betas)
+
+
 def test_what_stage_two_leaves_merges_into_what_it_computed(pairs, tmp_path):
     trainer = StageTwoTrainer(tmp_path / "two", TWO, _base(tmp_path), _sizes())
     trainer.train_to(pairs, 4)
