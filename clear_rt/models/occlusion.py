@@ -36,6 +36,6 @@ class OcclusionHead(nn.Module):
 def key_bias(probability: Tensor, beta: Tensor) -> Tensor:
     """probability [B, N], beta [H] -> [B, H, N], what `attention` adds to the logits: -beta * M.
 
-    A negative beta counts as 0, which is plain attention; its gradient still passes at 0, where training starts.
+    A negative beta counts as 0, which is plain attention. A gradient passes at 0, where training starts, but not below.
     """
     return -beta.clamp(min=0)[:, None] * probability[:, None, :]
