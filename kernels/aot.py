@@ -29,10 +29,23 @@ from triton.compiler import ASTSource
 from clear_rt.kernels.chips import CAPABILITIES, SHARED_BYTES
 from clear_rt.kernels.variant import Variant
 
-MODULES = ("norm_modulate", "gate_residual")
+MODULES = (
+    "norm_modulate",
+    "gate_residual",
+    "norm_silu",
+    "window_step",
+    "hold_overlap",
+    "qk_norm_rope",
+    "qk_norm_rope_fp8",
+    "yuv_to_input",
+    "pull_push_level",
+    "composite",
+    "occlusion_attention",
+    "occlusion_attention_hopper",
+    "quantize_values",
+    "occlusion_attention_fp8",
+)
 TABLE = Path(__file__).with_name("resources.json")
-# Triton 3.10 changes the default; kernels are measured with fused multiply-adds.
-FP_FUSION = True
 _CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
@@ -74,13 +87,20 @@ def compiled(capability: int, name: str) -> Compiled:
     attrs = {(order.index(n),): [["tt.divisibility", 16]] for n in (*pointers, *variant.aligned)}
     constants = {(order.index(n),): value for n, value in variant.constants.items()}
     source = ASTSource(variant.kernel, signature, constants, attrs)
-    options = {"num_warps": variant.tile.warps, "num_stages": variant.tile.stages, "enable_fp_fusion": FP_FUSION}
+    # Always said, as Triton 3.10 changes the default.
+    options = {
+        "num_warps": variant.tile.warps,
+        "num_stages": variant.tile.stages,
+        "enable_fp_fusion": variant.fp_fusion,
+    }
     kernel = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     cubin, metadata = kernel.asm["cubin"], kernel.metadata
     launch = {
         "name": metadata.name,
         "threads": 32 * metadata.num_warps,
         "shared_bytes": metadata.shared,
+        "scratch_bytes": metadata.global_scratch_size,
+        "scratch_align_bytes": metadata.global_scratch_align,
         "arguments": " ".join(variant.arguments.values()),
     }
     return Compiled(name, capability, _resources(cubin, metadata.shared), cubin, launch)

@@ -29,8 +29,8 @@ def capability_of(tensor: Tensor) -> int:
     if INTERPRETED:
         return CAPABILITIES[0]
     raise EngineError(
-        f"expected tensors on an NVIDIA GPU, got them on {tensor.device}; choose kernels torch, or set "
-        "TRITON_INTERPRET=1 to try a kernel without a GPU"
+        f"expected tensors on an NVIDIA GPU, got them on {tensor.device}; choose --kernels torch, or "
+        "set TRITON_INTERPRET=1 to try a kernel without a GPU"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,9 +26,9 @@ class Contract:
 
         Raises ValueError, naming the tensor, what was expected and what was found.
         """
-        words = axes.split()
+        words, known = axes.split(), dict(self.sizes)
         if tensor.ndim != len(words) or not all(map(self._fits, words, tensor.shape)):
-            raise ValueError(f"{self.op}: expected {name} [{self._shape(words)}], got {[*tensor.shape]}")
+            raise ValueError(f"{self.op}: expected {name} [{_shape(words, known)}], got {[*tensor.shape]}")
         if tensor.dtype not in dtypes:
             raise ValueError(f"{self.op}: expected {name} of {_names(dtypes)}, got {_names([tensor.dtype])}")
         self._device = self._device or tensor.device
@@ -39,18 +39,19 @@ class Contract:
     def _fits(self, word: str, size: int) -> bool:
         return size == (int(word) if word.isdigit() else self.sizes.setdefault(word, size))
 
-    def _shape(self, words: Sequence[str]) -> str:
-        return ", ".join(f"{word} = {self.sizes[word]}" if word in self.sizes else word for word in words)
-
     def _dense(self, name: str, tensor: Tensor, words: Sequence[str], axes: int) -> None:
         wanted = 1
         for axis in range(-1, -1 - axes, -1):
-            if tensor.shape[axis] != 1 and tensor.stride(axis) != wanted:
+            if tensor.shape[axis] > 1 and tensor.stride(axis) != wanted:
                 raise ValueError(
                     f"{self.op}: expected {name} with stride {wanted} along axis {words[axis]}, "
                     f"got strides {tensor.stride()}; call .contiguous() on it"
                 )
-            wanted *= tensor.shape[axis]
+            wanted *= max(tensor.shape[axis], 1)
+
+
+def _shape(words: Sequence[str], sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{word} = {sizes[word]}" if word in sizes else word for word in words)
 
 
 def _names(dtypes: Sequence[torch.dtype]) -> str:

@@ -21,7 +21,8 @@ class Variant:
     """`arguments`: Triton's type of every argument that is left at run time, such as "*bf16" or "i32", in order.
 
     `constants`: every other one; None for a pointer that is not given. `aligned`: those arguments whose value is a
-    multiple of 16, as that of a pointer is anyway; without it loads are narrow.
+    multiple of 16, as that of a pointer is anyway; without it loads are narrow. `fp_fusion`: whether products are fused
+    with sums; a kernel launched with enable_fp_fusion=False says False.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Variant:
     constants: Mapping[str, object]
     aligned: tuple[str, ...] = ()
     tile: Tile
+    fp_fusion: bool = True
 
 
 def pointers(**kinds: str | None) -> tuple[dict[str, str], dict[str, object]]:
