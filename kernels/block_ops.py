@@ -1,4 +1,4 @@
-"""`clear_rt.models.block_ops` and attention by our kernels: what `--kernels triton` puts into the baked transformer."""
+"""What `--kernels triton` puts into transformer and VAE: the definitions in `clear_rt.models`, by our kernels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from clear_rt.kernels.gate_residual import gate_residual, gate_residual_norm
 from clear_rt.kernels.norm_modulate import norm_modulate
+from clear_rt.kernels.norm_silu import norm_silu
 from clear_rt.kernels.occlusion_attention import occlusion_attention
 from clear_rt.kernels.qk_norm_rope import qk_norm_rope
 from clear_rt.models.block_ops import Grid, Tables
 from clear_rt.models.dit_blocks import WidthNorm
+from clear_rt.models.vae_blocks import PAST_FRAMES
 
 
 class Places(NamedTuple):
@@ -56,3 +58,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, key_bias: Tensor | None) -> Tenso
     """As `clear_rt.models.attention.Attention`."""
     out, _ = occlusion_attention(q, k, v, None if key_bias is None else key_bias.float())
     return out
+
+
+def joined_norm_silu(x: Tensor, gamma: Tensor, past: Tensor | None) -> Tensor:
+    """As `clear_rt.models.vae_blocks.NormSilu`, in channels_last_3d memory."""
+    batches, channels, frames, height, width = x.shape
+    layout = torch.channels_last_3d
+    shape = (batches, channels, PAST_FRAMES + frames, height, width)
+    joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+    norm_silu(
+        x.contiguous(memory_format=layout),
+        gamma,
+        joined,
+        None if past is None else past.contiguous(memory_format=layout),
+    )
+    return joined

@@ -17,6 +17,7 @@ from clear_rt.config import KernelsName
 from clear_rt.errors import BundleError, ConfigError, EngineError
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.config_json import from_json
+from clear_rt.models.vae_blocks import Layers
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.runtime.engine import Caches, Floats
@@ -41,9 +42,9 @@ class TorchEngine:
         self._prior = OnnxPrior(bundle.prior)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dit = _dit(bundle.generator, self._device)
-        if kernels == "triton":
-            _use_triton(self._dit)
         self._encoder, self._decoder = _vae(bundle.generator, self._device)
+        if kernels == "triton":
+            _use_triton(self._dit, self._encoder, self._decoder)
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
@@ -108,7 +109,7 @@ def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
     return dit.place_turns(dit.time).eval()
 
 
-def _use_triton(dit: BakedDit) -> None:
+def _use_triton(dit: BakedDit, *coders: nn.Module) -> None:
     """Puts our kernels in the place of torch's operations."""
     try:
         from clear_rt.kernels import block_ops, chips
@@ -121,6 +122,8 @@ def _use_triton(dit: BakedDit) -> None:
     except EngineError as error:
         raise EngineError(f"--kernels triton: {error}") from None
     dit.attend, dit.ops = block_ops.attention, block_ops.TritonOps()
+    for layers in (module for coder in coders for module in coder.modules() if isinstance(module, Layers)):
+        layers.norm_silu = block_ops.joined_norm_silu
 
 
 def _vae(spec: GeneratorSpec, device: torch.device) -> tuple[EncoderStep, DecoderStep]:

@@ -30,6 +30,24 @@ def test_triton_and_torch_agree_on_the_velocity(random_bundle, grid):
     assert 0 < difference <= SAME * np.linalg.norm(found["torch"])
 
 
+def test_triton_and_torch_agree_on_the_vae_step_by_step(random_bundle):
+    bundle = open_bundle(random_bundle)
+    frames = np.random.default_rng(0).uniform(-1, 1, (3, 9, 32, 48)).astype(np.float32)
+    engines = [open_engine("cuda", bundle, kernels=kernels) for kernels in ("torch", "triton")]
+    caches, decoded = [None, None], [None, None]
+    for start, stop in ((0, 1), (1, 5), (5, 9)):
+        latents = []
+        for i, engine in enumerate(engines):
+            latent, caches[i] = engine.encode(frames[:, start:stop], caches[i])
+            latents.append(latent)
+        assert 0 < np.linalg.norm(latents[1] - latents[0]) <= SAME * np.linalg.norm(latents[0])
+        pictures = []
+        for i, engine in enumerate(engines):
+            picture, decoded[i] = engine.decode(latents[0], decoded[i])
+            pictures.append(picture)
+        assert 0 < np.linalg.norm(pictures[1] - pictures[0]) <= SAME * np.linalg.norm(pictures[0])
+
+
 def test_without_a_gpu_the_kernels_are_refused_in_a_sentence(random_bundle, monkeypatch):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
