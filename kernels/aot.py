@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -64,7 +65,7 @@ class Compiled:
     capability: int
     resources: Resources
     cubin: bytes
-    launch: dict[str, int | str]
+    launch: dict[str, Any]
 
 
 def variants(capability: int) -> dict[str, Variant]:
@@ -99,9 +100,14 @@ def compiled(capability: int, name: str) -> Compiled:
         "name": metadata.name,
         "threads": 32 * metadata.num_warps,
         "shared_bytes": metadata.shared,
-        "scratch_bytes": metadata.global_scratch_size,
-        "scratch_align_bytes": metadata.global_scratch_align,
         "arguments": " ".join(variant.arguments.values()),
+        # Triton appends pointers that its own launcher passes: memory for scratch, and for its profiler. Null where 0.
+        "trailing_pointers": kernel.asm["ptx"].count(".param ") - len(variant.arguments),
+        "scratch_bytes_per_program": metadata.global_scratch_size,
+        "scratch_align_bytes": metadata.global_scratch_align,
+        # Multiples of 16 that the code relies on; a launch that breaks the promise faults.
+        "aligned": " ".join((*pointers, *variant.aligned)),
+        "constants": {name: value for name, value in variant.constants.items() if value is not None},
     }
     return Compiled(name, capability, _resources(cubin, metadata.shared), cubin, launch)
 

@@ -22,9 +22,15 @@ INTERPRETED = bool(triton.knobs.runtime.interpret)
 def capability_of(tensor: Tensor) -> int:
     """Compute capability of the GPU that holds a tensor, 90 for an H100.
 
-    Raises EngineError where it is on no GPU, unless kernels run in Triton's interpreter.
+    Raises EngineError where it is on no GPU, unless kernels run in Triton's interpreter, or not on the current one, on
+    which and on whose stream Triton launches.
     """
     if tensor.is_cuda:
+        if tensor.device.index != (current := torch.cuda.current_device()):
+            raise EngineError(
+                f"expected tensors on the current GPU, cuda:{current}, got them on {tensor.device}; "
+                "call inside torch.cuda.device of theirs"
+            )
         return _of_device(tensor.device.index)
     if INTERPRETED:
         return CAPABILITIES[0]

@@ -34,6 +34,20 @@ from clear_rt.shapes import Box, Size, plane_box
 
 OP = "composite"
 MODES = ("membrane", "paste", "off")
+# Sizes and strides differ from caption to caption: specialised, each would compile anew in the middle of a stream.
+SCALARS = (
+    "x_px",
+    "y_px",
+    "height_px",
+    "width_px",
+    "generated_channel_stride",
+    "generated_row_stride",
+    "alpha_row_stride",
+    "plane_row_stride",
+    "plane_column_stride",
+    "shift",
+    "largest",
+)
 # That of `clear_rt.composite`, which says why.
 HOLE_ALPHA = 192
 _HOLE_ALPHA = tl.constexpr(HOLE_ALPHA)
@@ -100,7 +114,7 @@ def _largest_alpha(
     for i in tl.static_range(-SPREAD * STEP_Y, STEP_Y + SPREAD * STEP_Y):
         for j in tl.static_range(-SPREAD * STEP_X, STEP_X + SPREAD * STEP_X):
             inside = (y + i >= 0) & (y + i < height) & (x + j >= 0) & (x + j < width)
-            alpha = tl.load(alpha_ptr + (y + i) * row_stride + x + j, mask=inside, other=0)
+            alpha = tl.load(alpha_ptr + (y + i).to(tl.int64) * row_stride + x + j, mask=inside, other=0)
             largest = tl.maximum(largest, alpha.to(tl.int32))
     return largest
 
@@ -114,7 +128,7 @@ def _mean_colour(
     red, green, blue = tl.zeros(y.shape, tl.float32), tl.zeros(y.shape, tl.float32), tl.zeros(y.shape, tl.float32)
     for i in tl.static_range(STEP_Y):
         for j in tl.static_range(STEP_X):
-            here = generated_ptr + within(y + i, height) * row_stride + within(x + j, width)
+            here = generated_ptr + within(y + i, height).to(tl.int64) * row_stride + within(x + j, width)
             red += _clamped(tl.load(here))
             green += _clamped(tl.load(here + channel))
             blue += _clamped(tl.load(here + 2 * channel))
@@ -129,7 +143,7 @@ def _clamped(colour):
     return tl.where(colour == colour, tl.minimum(tl.maximum(colour, -1.0), 1.0), colour)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SCALARS)
 def composite_kernel(
     first_ptr,
     second_ptr,
@@ -169,7 +183,9 @@ def composite_kernel(
     for i in tl.static_range(1 if second_ptr is None else 2):
         content = tl.load(matrix_ptr + 4 * i) * red + tl.load(matrix_ptr + 4 * i + 1) * green
         content += tl.load(matrix_ptr + 4 * i + 2) * blue + tl.load(matrix_ptr + 4 * i + 3)
-        place = (first_ptr if i == 0 else second_ptr) + row * plane_row_stride + column * plane_column_stride
+        place = (
+            (first_ptr if i == 0 else second_ptr) + row.to(tl.int64) * plane_row_stride + column * plane_column_stride
+        )
         if TO_FIELD:
             source = (numbers(tl.load(place, mask=inside)) >> shift).to(tl.float32)
             field = tl.where(alpha < _HOLE_ALPHA, source - content, float("nan"))
@@ -282,7 +298,6 @@ def _launch(
 def variants(capability: int) -> Iterator[Variant]:
     """Mode membrane in 4:2:0: the field and the result of luma and of both chroma planes."""
     chosen = tile(OP, capability)
-    scalars = [n for n in (p.name for p in composite_kernel.params) if n.islower() and not n.endswith("_ptr")]
     for samples, dtype, is_chroma, to_field in product(("u8", "u16"), ("bf16", "fp16"), (False, True), (False, True)):
         given, absent = pointers(
             first_ptr=samples,
@@ -296,7 +311,7 @@ def variants(capability: int) -> Iterator[Variant]:
         yield Variant(
             name="-".join((OP, samples, dtype, "chroma" if is_chroma else "luma")) + "-field" * to_field,
             kernel=composite_kernel,
-            arguments=given | dict.fromkeys(scalars, "i32") | {"generated_channel_stride": "i64"},
+            arguments=given | dict.fromkeys(SCALARS, "i32") | {"generated_channel_stride": "i64"},
             constants={
                 **absent,
                 **chosen.blocks,

@@ -44,7 +44,7 @@ def gate_residual_norm_ref(
     return total, norm_modulate_ref(total, shift, scale, eps, inverse)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def gate_residual_kernel(
     x_ptr,
     y_ptr,

@@ -37,7 +37,7 @@ def normalised(x, inside, WIDTH: tl.constexpr, eps):
     return centred * tl.math.rsqrt(tl.sum(centred * centred, 0) / WIDTH + eps)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def norm_modulate_kernel(
     x_ptr,
     shift_ptr,

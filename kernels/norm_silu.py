@@ -49,7 +49,7 @@ def _block_of(ptr, frame, first, positions, CHANNELS: tl.constexpr):
     return ptr + (frame * positions + first) * CHANNELS
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "past_frames", "positions"])
 def norm_silu_kernel(
     x_ptr,
     gamma_ptr,

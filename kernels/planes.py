@@ -35,6 +35,8 @@ def check_planes(contract: Contract, luma: Tensor, cb: Tensor, cr: Tensor) -> St
     if cb.stride() != cr.stride():
         raise ValueError(f"{contract.op}: expected cb and cr of equal strides, got {cb.stride()} and {cr.stride()}")
     height, width = luma.shape
+    if min(height, width) < 1:
+        raise ValueError(f"{contract.op}: expected luma that is not empty, got {[*luma.shape]}")
     for steps in (Steps(1, 1), Steps(2, 1), Steps(1, 2), Steps(2, 2)):
         if cb.shape == (triton.cdiv(height, steps.y_px), triton.cdiv(width, steps.x_px)):
             return steps

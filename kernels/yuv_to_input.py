@@ -66,7 +66,7 @@ def _bilinear(ptr, y, next_y, x, next_x):
     return (9 * here + 3 * beside + 3 * below + across).to(tl.float32) * 0.0625
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SCALARS)
 def yuv_to_input_kernel(
     luma_ptr,
     cb_ptr,
