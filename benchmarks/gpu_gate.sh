@@ -28,7 +28,7 @@ log=$(mktemp)
 trap 'rm -f "$rows" "$log"' EXIT
 gpus=$(nvidia-smi -L 2>/dev/null) || gpus=""
 names=(peaks bench_kernels)
-without_gpu=" bench_fill bench_memory bench_quality bench_remove "
+without_gpu=" bench_fill bench_memory bench_quality bench_remove bench_start "
 for file in benchmarks/bench_*.py; do
     name=$(basename "$file" .py)
     if [[ $name == bench_kernels ]]; then continue; fi
