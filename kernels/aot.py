@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class Compiled:
     launch: dict[str, Any]
 
 
+@cache
 def variants(capability: int) -> dict[str, Variant]:
     """Every compilation for a chip by name. Raises ValueError where two share one."""
     found: dict[str, Variant] = {}

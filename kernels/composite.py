@@ -24,6 +24,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
+from clear_rt.composite import HOLE_ALPHA
 from clear_rt.kernels.chips import capability_of
 from clear_rt.kernels.contract import FLOATS, Contract
 from clear_rt.kernels.planes import Steps, check_planes, numbers, values_ref, within
@@ -48,8 +49,6 @@ SCALARS = (
     "shift",
     "largest",
 )
-# That of `clear_rt.composite`, which says why.
-HOLE_ALPHA = 192
 _HOLE_ALPHA = tl.constexpr(HOLE_ALPHA)
 # Adding and taking it away leaves a float below 2**22 rounded to an integer, to even where it is a tie.
 _ROUNDING = tl.constexpr(1.5 * 2**23)

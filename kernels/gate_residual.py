@@ -13,10 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from clear_rt.kernels.chips import capability_of, has_fp8, require_fp8
+from clear_rt.kernels.chips import capability_of, has_fp8
 from clear_rt.kernels.contract import Contract
 from clear_rt.kernels.narrow import E4M3, narrow
-from clear_rt.kernels.norm_modulate import norm_modulate_ref, normalised
+from clear_rt.kernels.norm_modulate import check_modulation, norm_modulate_ref, normalised
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import WIDTH, Variant, pointers
 
@@ -118,11 +118,7 @@ def gate_residual_norm(
     """
     contract = Contract("gate_residual_norm")
     _check(contract, x, y, gate)
-    contract.tensor("shift", shift, "C")
-    contract.tensor("scale", scale, "C")
-    if inverse is not None:
-        contract.tensor("inverse", inverse, "1", (torch.float32,))
-        require_fp8(OP, x)
+    check_modulation(contract, x, shift, scale, inverse)
     total, normed = _gate_residual_norm_fake(x, y, gate, shift, scale, eps, inverse)
     _launch(x, y, gate, shift, scale, inverse, eps, total, normed)
     return total, normed

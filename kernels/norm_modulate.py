@@ -78,11 +78,7 @@ def norm_modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float, inverse: 
     """
     contract = Contract(OP)
     contract.tensor("x", x, "B N C")
-    contract.tensor("shift", shift, "C")
-    contract.tensor("scale", scale, "C")
-    if inverse is not None:
-        contract.tensor("inverse", inverse, "1", (torch.float32,))
-        require_fp8(OP, x)
+    check_modulation(contract, x, shift, scale, inverse)
     batches, tokens, width = x.shape
     chosen = tile(OP, capability_of(x))
     out = _norm_modulate_fake(x, shift, scale, eps, inverse)
@@ -109,6 +105,15 @@ def norm_modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float, inverse: 
 @norm_modulate.register_fake
 def _norm_modulate_fake(x: Tensor, shift: Tensor, scale: Tensor, eps: float, inverse: Tensor | None = None) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype if inverse is None else E4M3, device=x.device)
+
+
+def check_modulation(contract: Contract, x: Tensor, shift: Tensor, scale: Tensor, inverse: Tensor | None) -> None:
+    """What the norm asks for besides its input, here and behind `gate_residual`."""
+    contract.tensor("shift", shift, "C")
+    contract.tensor("scale", scale, "C")
+    if inverse is not None:
+        contract.tensor("inverse", inverse, "1", (torch.float32,))
+        require_fp8(contract.op, x)
 
 
 def variants(capability: int) -> Iterator[Variant]:

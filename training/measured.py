@@ -20,7 +20,7 @@ LOOKS = ("outline", "random")
 def measured(document: dict[str, Any]) -> dict[str, Any]:
     """For every look the mean gain over the membrane and the worst loss, in dB, and of what code they are.
 
-    Raises SystemExit for figures of other clips or looks, or of other steps than the bundle's.
+    Raises SystemExit for figures of fewer clips or looks.
     """
     rows = {(row["case"], row["metric"]): row for row in document["rows"]}
     looks = {}
