@@ -77,7 +77,7 @@ def tried(chosen: Sequence[KernelCase]) -> list[Row]:
     torch.manual_seed(0)
     rows = []
     for case in chosen:
-        rows.append(_error_row(case, "error", _checked(case)))
+        rows.append(_error_row(case, "error", checked(case)))
         # By what they call, as that of torch.compile is another's, too.
         others = {rival.call: rival.name for rival in reversed(case.rivals) if rival.same and not rival.needs_gpu}
         for call, name in others.items():
@@ -103,7 +103,7 @@ def measured(chosen: Sequence[KernelCase], *, quick: bool) -> list[Row]:
 
 def _found(case: KernelCase, no_compiling: str | None) -> Found:
     """`no_compiling`: why rivals of torch.compile are left out."""
-    error = _checked(case)
+    error = checked(case)
     sets = case.sets()
     timed = time_gpu([partial(case.call, *given) for given in sets])
     rivals, skipped = {}, {}
@@ -127,7 +127,7 @@ def _rival_timed(case: KernelCase, rival: Rival, sets: Sequence[Sequence[Any]]) 
     return time_gpu([partial(call, *given) for given in sets])
 
 
-def _checked(case: KernelCase) -> float:
+def checked(case: KernelCase) -> float:
     """How far the op is from fp64. Raises WrongResult."""
     return _within(case.tolerance, _error(case, _poisoned(case.call), case.exact), case.name)
 

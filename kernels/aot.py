@@ -86,8 +86,9 @@ def compiled(capability: int, name: str) -> Compiled:
     variant = variants(capability)[name]
     order = [parameter.name for parameter in variant.kernel.params]
     signature = {n: variant.arguments.get(n, "constexpr") for n in order}
-    pointers = [n for n, kind in variant.arguments.items() if kind.startswith("*")]
-    attrs = {(order.index(n),): [["tt.divisibility", 16]] for n in (*pointers, *variant.aligned)}
+    aligned = [n for n, kind in variant.arguments.items() if kind.startswith("*") and n not in variant.unaligned]
+    aligned += variant.aligned
+    attrs = {(order.index(n),): [["tt.divisibility", 16]] for n in aligned}
     constants = {(order.index(n),): value for n, value in variant.constants.items()}
     source = ASTSource(variant.kernel, signature, constants, attrs)
     # Always said, as Triton 3.10 changes the default.
@@ -108,7 +109,7 @@ def compiled(capability: int, name: str) -> Compiled:
         "scratch_bytes_per_program": metadata.global_scratch_size,
         "scratch_align_bytes": metadata.global_scratch_align,
         # Multiples of 16 that the code relies on; a launch that breaks the promise faults.
-        "aligned": " ".join((*pointers, *variant.aligned)),
+        "aligned": " ".join(aligned),
         "constants": {name: value for name, value in variant.constants.items() if value is not None},
     }
     return Compiled(name, capability, _resources(cubin, metadata.shared), cubin, launch)

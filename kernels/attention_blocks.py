@@ -6,7 +6,8 @@ weighted sum of the values. A block with a larger logit scales both sums down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import triton
@@ -122,17 +123,29 @@ def operands(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, out: Tensor, 
     return q, k, v, bias, out, lse, *strides, *bias_strides
 
 
-def attention_variant(
+def attention_variants(op: str, kernel: object, capability: int, sizes: Sequence[str]) -> Iterator[Variant]:
+    """Of both head widths, with a bias and without; with the log-sum only bf16 with a bias, as groups of keys have.
+
+    The kernel begins with `operands`, goes on with `sizes`, and takes the tile of its op.
+    """
+    for dtype, head_width in product(("bf16", "fp16"), HEAD_WIDTHS):
+        yield _variant(op, kernel, capability, sizes, dtype, head_width, biased=True)
+        yield _variant(op, kernel, capability, sizes, dtype, head_width, biased=False)
+        if dtype == "bf16":
+            yield _variant(op, kernel, capability, sizes, dtype, head_width, biased=True, with_lse=True)
+
+
+def _variant(
     op: str,
     kernel: object,
     capability: int,
     sizes: Sequence[str],
     dtype: str,
     head_width: int,
+    *,
     biased: bool,
     with_lse: bool = False,
 ) -> Variant:
-    """The compilation of a kernel that begins with `operands`, goes on with `sizes`, and takes the tile of its op."""
     given, absent = pointers(
         q_ptr=dtype,
         k_ptr=dtype,

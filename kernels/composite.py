@@ -319,5 +319,7 @@ def variants(capability: int) -> Iterator[Variant]:
                 "SPREAD": int(is_chroma),
                 "TO_FIELD": to_field,
             },
+            # Cr of interleaved chroma begins one sample after Cb.
+            unaligned=("second_ptr",),
             tile=chosen,
         )

@@ -10,7 +10,6 @@ On GPUs that fetch whole blocks `occlusion_attention_hopper` does the same, with
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 from math import sqrt
 
 import torch
@@ -25,7 +24,7 @@ from clear_rt.kernels.attention_blocks import (
     OF_ANY_VALUE,
     attend_block,
     attend_tail,
-    attention_variant,
+    attention_variants,
     load_bias,
     load_tokens,
     operands,
@@ -39,8 +38,6 @@ from clear_rt.kernels.variant import Variant
 OP = "occlusion_attention"
 # Blocks of fp32 fit no chip's shared memory; the interpreter has none, and shows mistakes that halves would hide.
 DTYPES = FLOATS if INTERPRETED else HALVES
-# With a bias, with the log-sum: what is compiled ahead of time.
-_KINDS = ((True, False), (True, True), (False, False))
 
 
 def occlusion_attention_ref(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -183,9 +180,5 @@ def launch(
 
 
 def variants(capability: int) -> Iterator[Variant]:
-    """Both head widths, with a bias and without; the log-sum only of bf16 with a bias, which groups of keys have."""
-    for dtype, head_width, (biased, with_lse) in product(("bf16", "fp16"), HEAD_WIDTHS, _KINDS):
-        if dtype == "bf16" or not with_lse:
-            yield attention_variant(
-                OP, occlusion_attention_kernel, capability, ("queries", "keys"), dtype, head_width, biased, with_lse
-            )
+    """Both head widths, with a bias and without."""
+    yield from attention_variants(OP, occlusion_attention_kernel, capability, ("queries", "keys"))

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextvars import copy_context
 from functools import cache
-from itertools import product
 
 import torch
 import triton
@@ -26,12 +25,11 @@ import triton.language as tl
 from torch import Tensor
 
 from clear_rt.kernels.attention_blocks import (
-    HEAD_WIDTHS,
     LOWEST,
     OF_ANY_VALUE,
     attend_block,
     attend_tail,
-    attention_variant,
+    attention_variants,
     operands,
     store_attention,
 )
@@ -215,8 +213,7 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 def variants(capability: int) -> Iterator[Variant]:
-    """Both head widths, with the bias and without."""
+    """Those that `occlusion_attention` has for all chips."""
     if capability in CAPABILITIES:
         sizes = ("batches", "heads", "queries", "keys")
-        for dtype, head_width, biased in product(("bf16", "fp16"), HEAD_WIDTHS, (True, False)):
-            yield attention_variant(OP, occlusion_attention_hopper_kernel, capability, sizes, dtype, head_width, biased)
+        yield from attention_variants(OP, occlusion_attention_hopper_kernel, capability, sizes)

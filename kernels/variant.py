@@ -21,8 +21,8 @@ class Variant:
     """`arguments`: Triton's type of every argument that is left at run time, such as "*bf16" or "i32", in order.
 
     `constants`: every other one; None for a pointer that is not given. `aligned`: those arguments whose value is a
-    multiple of 16, as that of a pointer is anyway; without it loads are narrow. `fp_fusion`: whether products are fused
-    with sums; a kernel launched with enable_fp_fusion=False says False.
+    multiple of 16, as that of a pointer is unless it is `unaligned`; without it loads are narrow. `fp_fusion`: whether
+    products are fused with sums; a kernel launched with enable_fp_fusion=False says False.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Variant:
     arguments: Mapping[str, str]
     constants: Mapping[str, object]
     aligned: tuple[str, ...] = ()
+    unaligned: tuple[str, ...] = ()
     tile: Tile
     fp_fusion: bool = True
 

@@ -176,5 +176,7 @@ def variants(capability: int) -> Iterator[Variant]:
             kernel=yuv_to_input_kernel,
             arguments=given | dict.fromkeys(SCALARS, "i32"),
             constants={"STEP_X": 2, "STEP_Y": 2, **chosen.blocks},
+            # Cr of interleaved chroma begins one sample after Cb.
+            unaligned=("cr_ptr",),
             tile=chosen,
         )

@@ -124,3 +124,17 @@ def test_real_size(draw):
     fused = draw(1, 75_600, 3 * 1536, dtype=torch.bfloat16)
     v = fused[..., 3072:].unflatten(-1, (12, 128))
     assert_quantized(*quantize_values(v), v)
+
+
+@pytest.mark.parametrize("poison", [torch.inf, -torch.inf, torch.nan])
+def test_what_is_not_finite_is_nan_in_its_block_and_never_448(draw, poison):
+    v = draw(1, 300, 2, 64)
+    v[0, 130, 1, 5] = poison
+    for found, scale in (quantize_values(v), quantize_values_ref(v)):
+        of_keys = found.float() * scale.repeat_interleave(128, -1).unsqueeze(2)
+        assert of_keys[0, 1, 5, 130].isnan()
+        assert of_keys[0, 0].isfinite().all()
+        assert of_keys[0, 1, :, :128].isfinite().all()
+        assert of_keys[0, 1, :, 256:].isfinite().all()
+        if poison == poison:
+            assert of_keys[0, 1, :, 128:256].isnan().all()

@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="the kernels need torch: pip install '.[cuda
 pytest.importorskip("triton", reason="the kernels need Triton: pip install '.[cuda]'")
 
 from clear_rt.kernels.chips import CAPABILITIES
-from clear_rt.kernels.tiles import PATH, rows, tile
+from clear_rt.kernels.tiles import PATH, Tile, rows, tile, tried
 
 
 def test_a_chip_takes_the_tile_of_the_newest_one_before_it():
@@ -28,3 +28,11 @@ def test_every_row_says_what_the_choice_rests_on():
             assert row["capability"] in CAPABILITIES, op
             assert row["warps"] in (1, 2, 4, 8, 16), op
             assert row["evidence"], op
+
+
+def test_a_tile_is_tried_on_every_chip_for_its_traits_alone():
+    candidate, committed = Tile({"BLOCK_QUERIES": 64}, 2, 1), tile("occlusion_attention_fp8", 90, width=64)
+    with tried("occlusion_attention_fp8", candidate, width=128):
+        assert tile("occlusion_attention_fp8", 90, width=128) is candidate
+        assert tile("occlusion_attention_fp8", 90, width=64) == committed
+    assert tile("occlusion_attention_fp8", 90, width=128) != candidate
