@@ -28,6 +28,7 @@ from benchmarks.kernel_cases import (
     torch_rivals,
 )
 from clear_rt.kernels import occlusion_attention_hopper as hopper
+from clear_rt.kernels import occlusion_attention_plugin as plugin
 from clear_rt.kernels.chips import INTERPRETED, capability_of, has_fp8
 from clear_rt.kernels.fp8_blocks import dequantized, quantized_ref
 from clear_rt.kernels.occlusion_attention import launch, occlusion_attention, occlusion_attention_ref
@@ -135,8 +136,11 @@ def _prompt_case(device: torch.device, size: Size, tokens: int) -> KernelCase:
 
 
 def _kernel_cases(device: torch.device, size: Size, tokens: int) -> Iterator[KernelCase]:
-    """Both kernels of `occlusion_attention` by themselves, to see which one a chip wants."""
-    found = [("attention_pointers", "occlusion_attention", _by_pointers)]
+    """The kernels of `occlusion_attention` by themselves, to see which one a chip wants, and what a plugin launches."""
+    found = [
+        ("attention_pointers", "occlusion_attention", _by_pointers),
+        ("attention_plugin", "occlusion_attention_plugin", _by_plugin),
+    ]
     if INTERPRETED or _capability(device) in hopper.CAPABILITIES:
         found.append(("attention_descriptors", "occlusion_attention_hopper", _by_descriptors))
     for op, module, call in found:
@@ -163,6 +167,12 @@ def _bf16(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
 def _by_pointers(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     out = torch.empty_like(q)
     launch(q, k, v, bias, out, None, capability_of(q))
+    return out
+
+
+def _by_plugin(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    out = torch.empty_like(q)
+    plugin.launch(q, k, v, bias, out, capability_of(q))
     return out
 
 

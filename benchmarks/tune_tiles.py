@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -77,8 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def candidates(op: str, chip: int) -> list[Candidate]:
     """Every tile of the op's space, compiled for a chip in processes of their own."""
     space = list(SPACES[op].tiles())
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_hush) as pool:
         return list(pool.map(_compiled, repeat(op), repeat(chip), [asdict(tile) for tile in space]))
+
+
+def _hush() -> None:
+    """The compiler prints whole programs where it fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _compiled(op: str, chip: int, fields: Mapping[str, Any]) -> Candidate:

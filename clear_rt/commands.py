@@ -11,7 +11,8 @@ import typer
 
 from clear_rt import prose
 from clear_rt.burn.config import BurnConfig, Position, ScriptName, StyleName
-from clear_rt.commands_export import export
+from clear_rt.commands_export import build_engine, export
+from clear_rt.commands_fetch import fetch
 from clear_rt.config import (
     CompositeConfig,
     CompositeMode,
@@ -208,3 +209,5 @@ def info(
 
 
 app.command()(export)
+app.command()(build_engine)
+app.command()(fetch)

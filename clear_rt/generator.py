@@ -11,6 +11,7 @@ from typing import Any
 
 from clear_rt.errors import BundleError
 from clear_rt.manifest import AGAIN, Entry, Files
+from clear_rt.plans import PlansSpec, read_plans
 from clear_rt.shapes import Size
 
 ROLES = ("encoder_first", "encoder_next", "decoder_first", "decoder_next", "control", "step")
@@ -49,7 +50,7 @@ class GeneratorSpec:
     Regions are multiples of `multiple_px`, scaled down above `max_pixels`, and of one of the `profiles` if there are
     any. With `latents_fixed` every window has `window_latents`. With `draft` the control is not the crop but its draft
     (`clear_rt.draft`). `graphs` (by role) are for the engine onnx, `weights` and the configurations `models` (by part)
-    for cuda; each is empty where the bundle lacks that engine's.
+    for cuda, `plans` for trt; each is empty where the bundle lacks that engine's.
     """
 
     latent_channels: int
@@ -71,6 +72,7 @@ class GeneratorSpec:
     graphs: Mapping[str, GraphSpec]
     weights: Mapping[str, Path]
     models: Mapping[str, Any]
+    plans: PlansSpec | None = None
 
 
 def read_generator(entry: Entry, files: Files, engines: tuple[str, ...]) -> GeneratorSpec:
@@ -102,11 +104,12 @@ def read_generator(entry: Entry, files: Files, engines: tuple[str, ...]) -> Gene
         default_steps=entry.take("default_steps", _one_of(tables), lambda v: type(v) is int and v in tables),
         shift=entry.number("shift", *SHIFTS),
         prompt=entry.text("prompt"),
-        precision=entry.take("precision", _one_of(PRECISIONS), lambda v: isinstance(v, str) and v in PRECISIONS),
+        precision=entry.one_of("precision", PRECISIONS),
         parameters=entry.integer("parameters", 0, 10**12),
         graphs=_graphs(entry.entry("graphs"), files, required="onnx" in engines),
         weights=_weights(entry.entry("weights"), files, required="cuda" in engines),
         models=_models(entry.entry("models"), required="cuda" in engines),
+        plans=_plans(entry, files, required="trt" in engines),
     )
 
 
@@ -158,10 +161,14 @@ def _weights(entry: Entry, files: Files, *, required: bool) -> dict[str, Path]:
     return {part: files.check(entry.entry(part)) for part in entry.only(PARTS, PARTS if required else ())}
 
 
+def _plans(entry: Entry, files: Files, *, required: bool) -> PlansSpec | None:
+    return read_plans(entry.entry("plans"), files) if required else None
+
+
 def _models(entry: Entry, *, required: bool) -> dict[str, Any]:
     parts = entry.only(PARTS, PARTS if required else ())
     return {part: entry.take(part, "a JSON object", lambda v: isinstance(v, dict)) for part in parts}
 
 
-def _one_of(values: Mapping[int, Any] | tuple[str, ...]) -> str:
+def _one_of(values: Mapping[int, Any]) -> str:
     return f"one of {', '.join(map(str, values))}"

@@ -58,6 +58,10 @@ class Entry:
         value: str = self.take(name, "one line of text", _is_line)
         return value
 
+    def one_of(self, name: str, values: Sequence[str]) -> str:
+        value: str = self.take(name, f"one of {', '.join(values)}", lambda v: isinstance(v, str) and v in values)
+        return value
+
     def texts(self, name: str) -> tuple[str, ...]:
         return tuple(self.take(name, "a list of at least one name", _is_list_of(_is_line, None)))
 

@@ -1,4 +1,4 @@
-"""A folder of weights to a bundle: merge, bake, trace, store, and say in the manifest what it is."""
+"""A folder of weights to a bundle: merge, bake, quantise, trace, store, build, verify, and say what it is."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from clear_rt.bundle import FORMAT, open_bundle
-from clear_rt.errors import ConfigError
-from clear_rt.export.bake import bake
+from clear_rt.export.checked import checked_weights, package_versions
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.folder import building
-from clear_rt.export.merge import check_adapter, has_occlusion, merge_adapter
+from clear_rt.export.key import Key
+from clear_rt.export.networks import Networks, build_plans, load_networks, narrow, quantized, store
+from clear_rt.export.plans import PlanConfig, PlanSet
 from clear_rt.export.prompt import Prompt, prompt_for
+from clear_rt.export.scales import write_scales
 from clear_rt.export.steps import StepTables, step_tables
 from clear_rt.export.stored import Stored, file_entry
-from clear_rt.export.to_onnx import control_graph, decoder_graphs, encoder_graphs, step_graph
-from clear_rt.models.baked import BakedDit
-from clear_rt.models.checkpoint import Checkpoint, open_checkpoint
-from clear_rt.models.config_json import as_json
+from clear_rt.export.verify import Check
 from clear_rt.models.dit import PATCH
-from clear_rt.models.dit_config import DitConfig
-from clear_rt.models.vae_step import DecoderStep, EncoderStep
-from clear_rt.models.weights import dit_state, load_dit, load_vae, vae_state
-from clear_rt.models.weights_folder import WeightsFolder, find_weights
+from clear_rt.models.weights_folder import WeightsFolder
 from clear_rt.version import __version__
 
 Tell = Callable[[str], None]
+SCALES = "scales.json"
 
 
 def export(
@@ -41,34 +36,44 @@ def export(
     config: ExportConfig,
     tell: Tell = lambda stage: None,
     notes: Mapping[str, Any] | None = None,
+    *,
+    plans: PlanConfig | None = None,
+    key: Key | None = None,
+    verify: bool = False,
 ) -> dict[str, Any]:
     """Make the bundle `target` from a folder of weights (`find_weights`) and return its manifest.
 
-    `tell(stage)` is called as the work goes on; `notes` stands in the manifest as `training`. The bundle appears at the
-    end or not at all.
+    `tell(stage)` is called as the work goes on; `notes` stands in the manifest as `training`, `key` as what it was made
+    of. `plans` says for whom TensorRT's engines are built, if `config` asks for them. With `verify` every engine that
+    can run here is compared with the networks. The bundle appears at the end or not at all.
 
     Raises:
         WeightsError: files missing, damaged, or of another model. BundleError: the bundle that the prior comes from.
-        ConfigError: a package that the export needs is not installed. OutputError: the bundle cannot be written.
+        ConfigError: a package that the export needs is not installed, or scales are another model's.
+        EngineError: TensorRT builds no engine, or an engine is too far from its network.
+        OutputError: the bundle cannot be written.
     """
-    packages = _versions(config)
-    checked, tables = _checked(weights, config), step_tables(config)
+    packages = package_versions(config)
+    checked, tables = checked_weights(weights, config), step_tables(config)
     target = Path(os.path.realpath(target))
     with building(target) as folder:
         tell("prompt")
-        prompt = prompt_for(checked.found, config.prompt)
-        stored = Stored(folder, config.store)
+        prompt = prompt_for(checked.found, config.prompt, config.prompt_file)
         prior = _copied_prior(config.prior, folder)
-        tell("VAE")
-        parameters = _export_vae(checked.found, config, stored)
-        tell("transformer")
-        parameters += _export_dit(checked, config, prompt, tables, stored)
-        generator = _described(checked.found, config, prompt, tables) | {
-            "parameters": parameters,
-            "graphs": stored.graphs,
-            "weights": stored.weights,
-            "models": stored.models,
-        }
+        tell("weights")
+        networks = load_networks(checked, prompt.embedding, tables.timesteps)
+        generator = _described(checked.found, config, prompt, tables) | {"parameters": networks.parameters}
+        if config.precision == "fp8":
+            tell("calibration")
+            networks, scales = quantized(networks, config, checked)
+            write_scales(scales, folder / SCALES)
+            generator["scales"] = file_entry(folder / SCALES)
+        tell("graphs and weights")
+        generator |= _stored(networks, config, Stored(folder, config.store), checked.found)
+        check = Check(networks, config, checked.found) if verify else None
+        if plans is not None and "trt" in config.engines:
+            narrow(networks, config)
+            generator["plans"] = _planned(networks, config, plans, folder, prior, tell)
         manifest = {
             "format": FORMAT,
             "name": target.name,
@@ -83,58 +88,41 @@ def export(
                 **checked.adapter_built,
             },
         }
-        if notes is not None:
-            manifest["training"] = notes
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        manifest |= {name: value for name, value in (("key", key), ("training", notes)) if value is not None}
+        _write(manifest, folder)
         # Whatever we write, we can read: a fault here must not replace a bundle that works.
-        open_bundle(folder)
+        bundle = open_bundle(folder)
+        if check is not None:
+            tell("verification")
+            manifest["verified"] = check.bundle(bundle, networks)
+            _write(manifest, folder)
     return manifest
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """Files whose tensors have the right names and shapes, and the sizes with an occlusion head where one was found."""
-
-    found: WeightsFolder
-    sizes: DitConfig
-    adapter: Checkpoint | None
-    adapter_built: dict[str, str]
+def _write(manifest: Mapping[str, Any], folder: Path) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _checked(weights: Path, config: ExportConfig) -> _Checked:
-    """Everything that headers tell, before anything that takes minutes."""
-    found = find_weights(weights)
-    _check_channels(found, weights)
-    base, adapter = open_checkpoint(found.dit), None if config.adapter is None else open_checkpoint(config.adapter)
-    sizes = replace(found.dit_config, occlusion=any(has_occlusion(c) for c in (base, adapter) if c is not None))
-    dit_state(base, sizes)
-    vae_state(open_checkpoint(found.vae), found.vae_config)
-    if config.adapter is None or adapter is None:
-        return _Checked(found, sizes, None, {})
-    merged, entry = check_adapter(sizes, adapter), file_entry(config.adapter)
-    said = f"{merged.linears} linears of rank {merged.rank}{', occlusion head' if merged.occlusion else ''}"
-    built = f"{entry['file']} (sha256 {entry['sha256']}), scale {config.lora_scale:g}, {said}"
-    return _Checked(found, sizes, adapter, {"adapter": built})
+def _stored(networks: Networks, config: ExportConfig, stored: Stored, found: WeightsFolder) -> dict[str, Any]:
+    store(networks, config, stored, found.vae_config)
+    return {"graphs": stored.graphs, "weights": stored.weights, "models": stored.models}
 
 
-def _versions(config: ExportConfig) -> dict[str, str]:
-    """Versions of the packages that these engines' exports use. Raises ConfigError where one is missing."""
-    packages = ["torch", "safetensors", *(("onnx", "onnxscript") if "onnx" in config.engines else ())]
-    try:
-        return {name: version(name) for name in packages}
-    except PackageNotFoundError as error:
-        raise ConfigError(
-            f"clear-rt export needs {error.name}, which is not installed; run pip install 'clear-rt[export]'"
-        ) from None
-
-
-def _check_channels(found: WeightsFolder, weights: Path) -> None:
-    transformer, vae = found.dit_config.latent_channels, found.vae_config.latent_channels
-    if transformer != vae:
-        raise ConfigError(
-            f"{weights}: expected transformer and VAE of one latent size, found {transformer} and {vae} channels; "
-            "mend config.json or use files that belong together"
-        )
+def _planned(
+    networks: Networks, config: ExportConfig, plans: PlanConfig, folder: Path, prior: Mapping[str, Any], tell: Tell
+) -> dict[str, Any]:
+    """The manifest's entry of TensorRT's engines: for whom they were built, and their files by role."""
+    built = PlanSet(folder, config.profiles, config.window_latents, plans, tell)
+    build_plans(networks, config, built)
+    built.add_prior(folder / prior["file"], prior["short_side_px"], prior["multiple_px"])
+    return {
+        "library": plans.library.module,
+        "version": plans.library.version,
+        "cuda": plans.library.cuda,
+        "capability": plans.capability,
+        "precision": config.precision,
+        "files": built.entries,
+    }
 
 
 def _copied_prior(source: Path | None, folder: Path) -> dict[str, Any]:
@@ -146,35 +134,6 @@ def _copied_prior(source: Path | None, folder: Path) -> dict[str, Any]:
     return file_entry(path) | sizes
 
 
-def _export_vae(found: WeightsFolder, config: ExportConfig, stored: Stored) -> int:
-    vae = load_vae(found.vae, found.vae_config)
-    encoder, decoder = EncoderStep.folded(vae), DecoderStep.folded(vae)
-    if "onnx" in config.engines:
-        for role, program in (encoder_graphs(encoder) | decoder_graphs(decoder)).items():
-            stored.add_graph(role, program)
-    state = encoder.state_dict() | decoder.state_dict()
-    if "cuda" in config.engines:
-        stored.add_weights("vae", state, as_json(found.vae_config))
-    return sum(tensor.numel() for tensor in state.values())
-
-
-def _export_dit(checked: _Checked, config: ExportConfig, prompt: Prompt, tables: StepTables, stored: Stored) -> int:
-    dit = _baked(checked, config, prompt, tables)
-    if "onnx" in config.engines:
-        stored.add_graph("control", control_graph(dit))
-        stored.add_graph("step", step_graph(dit))
-    if "cuda" in config.engines:
-        stored.add_weights("dit", dit.state_dict(), as_json(dit.config))
-    return sum(tensor.numel() for tensor in dit.state_dict().values())
-
-
-def _baked(checked: _Checked, config: ExportConfig, prompt: Prompt, tables: StepTables) -> BakedDit:
-    dit = load_dit(checked.found.dit, checked.sizes)
-    if checked.adapter is not None:
-        merge_adapter(dit, checked.adapter, config.lora_scale)
-    return bake(dit, prompt.embedding, tables.timesteps)
-
-
 def _described(found: WeightsFolder, config: ExportConfig, prompt: Prompt, tables: StepTables) -> dict[str, Any]:
     vae = found.vae_config
     return {
@@ -183,17 +142,17 @@ def _described(found: WeightsFolder, config: ExportConfig, prompt: Prompt, table
         "latent_frames": vae.latent_frames,
         "multiple_px": vae.latent_px * PATCH[1],
         "max_pixels": config.max_pixels,
-        "profiles": [],
+        "profiles": [list(size) for size in config.profiles],
         "window_latents": config.window_latents,
         "overlap_latents": config.overlap_latents,
-        "latents_fixed": False,
+        "latents_fixed": "trt" in config.engines,
         "draft": config.draft,
         "shift": config.shift,
         "default_steps": config.steps,
         "timesteps": list(tables.timesteps),
         "steps": tables.manifest,
         "prompt": " ".join(prompt.text.split()),
-        "precision": "fp32",
+        "precision": "fp8" if config.precision == "fp8" else "fp32",
     }
 
 

@@ -16,4 +16,5 @@ def halve_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _is_weight(name: str, tensor: Tensor) -> bool:
-    return name.endswith("weight") and tensor.ndim > 1 and float(tensor.abs().max()) <= LARGEST
+    is_wide = tensor.dtype == torch.float32
+    return name.endswith("weight") and tensor.ndim > 1 and is_wide and float(tensor.abs().max()) <= LARGEST

@@ -1,9 +1,10 @@
-"""Adapters merged into the transformer: CLEAR's LoRA, and an occlusion head where there is one (reference.md 2)."""
+"""Adapters merged into the transformer: CLEAR's LoRA, others beside it, an occlusion head if any (reference.md 2)."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -19,6 +20,9 @@ from clear_rt.models.weights import check, listed
 
 # peft puts the adapter's name, "default", into the keys of an injected model and leaves it out of files of its own.
 _FACTOR = re.compile(r"(?P<target>blocks\.\d+\..+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
+# The reference takes these out of a key wherever they stand; at its start they are gone by now. A block that was
+# compiled by itself has one inside.
+_WRAPPERS = re.compile(r"(?<=\.)(?:pipe\.dit|module|_orig_mod)\.")
 # What Stage II of CLEAR learns beside the weights; safetensors can hold it only as a tensor.
 _TRAINER = frozenset({"temporal_loss_weight"})
 
@@ -32,58 +36,104 @@ class Merged:
     occlusion: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Stored names of an adapter's tensors: what replaces a tensor of the model, and the factors A and B by linear."""
+
+    head: dict[str, Tensor]
+    pairs: dict[str, tuple[str, str]]
+    merged: Merged
+
+
 def has_occlusion(checkpoint: Checkpoint) -> bool:
     """Whether it holds tensors of the occlusion head, original names: then the model's config needs `occlusion`."""
-    return any(is_occlusion(name) for name in checkpoint)
+    return any(is_occlusion(_unwrapped(name)) for name in checkpoint)
 
 
 def merge_adapter(dit: Dit, checkpoint: Checkpoint, lora_scale: float = 1.0) -> Merged:
-    """Adds lora_scale * (B @ A) to the weight of every linear that the adapter names, in fp32, then rounds to its type.
+    """`merge_adapters` of one."""
+    return merge_adapters(dit, [(checkpoint, lora_scale)])[0]
 
-    In place; biases stay. An occlusion head in the adapter replaces the model's. Raises WeightsError, before any weight
-    is changed, for an unknown name, half a pair, a linear that some blocks lack, unequal ranks, a wrong shape, or an
-    occlusion head that is incomplete or that the model has no place for; ConfigError for a scale that is no number.
+
+def merge_adapters(dit: Dit, adapters: Sequence[tuple[Checkpoint, float]]) -> tuple[Merged, ...]:
+    """Adds the sum of lora_scale * (B @ A) over all adapters to every linear they name, in fp32, then rounds once.
+
+    In place; biases stay. Ranks and linears may differ from adapter to adapter. An occlusion head in one of them
+    replaces the model's. Raises WeightsError, before any weight is changed, for an unknown name, half a pair, a linear
+    that some blocks lack, unequal ranks in one adapter, a wrong shape, a second occlusion head, or one that is
+    incomplete or that the model has no place for; ConfigError for a scale that is no number.
     """
-    if not isfinite(lora_scale):
-        raise ConfigError(f"lora_scale must be a finite number, got {lora_scale}")
-    head, pairs, merged = _planned(dit, checkpoint)
+    for _, lora_scale in adapters:
+        if not isfinite(lora_scale):
+            raise ConfigError(f"lora_scale must be a finite number, got {lora_scale}")
+    plans = _planned(dit, [checkpoint for checkpoint, _ in adapters])
+    updates: dict[str, list[tuple[Checkpoint, float, str, str]]] = defaultdict(list)
+    for (checkpoint, lora_scale), plan in zip(adapters, plans, strict=True):
+        for target, (down, up) in plan.pairs.items():
+            updates[target].append((checkpoint, lora_scale, down, up))
     with torch.no_grad():
-        for target, (down, up) in pairs.items():
+        for target, terms in updates.items():
             weight = dit.get_parameter(f"{target}.weight")
             wide = torch.promote_types(weight.dtype, torch.float32)
-            update = checkpoint[up].to(weight.device, wide) @ checkpoint[down].to(weight.device, wide)
-            weight.copy_(weight.to(wide) + lora_scale * update)
-        for name, tensor in head.items():
-            tensor.copy_(checkpoint[name])
-    return merged
+            total = weight.to(wide)
+            for checkpoint, lora_scale, down, up in terms:
+                update = checkpoint[up].to(weight.device, wide) @ checkpoint[down].to(weight.device, wide)
+                total = total + lora_scale * update
+            weight.copy_(total)
+        for (checkpoint, _), plan in zip(adapters, plans, strict=True):
+            for name, tensor in plan.head.items():
+                tensor.copy_(checkpoint[name])
+    return tuple(plan.merged for plan in plans)
 
 
 def check_adapter(config: DitConfig, checkpoint: Checkpoint) -> Merged:
-    """What merging would change in a model of these sizes, without a model. Raises WeightsError as `merge_adapter`."""
+    """`check_adapters` of one."""
+    return check_adapters(config, [checkpoint])[0]
+
+
+def check_adapters(config: DitConfig, checkpoints: Sequence[Checkpoint]) -> tuple[Merged, ...]:
+    """What merging would change in a model of these sizes, without a model. Raises WeightsError as `merge_adapters`."""
     with torch.device("meta"):
-        return _planned(Dit(config), checkpoint)[2]
+        dit = Dit(config)
+    return tuple(plan.merged for plan in _planned(dit, checkpoints))
 
 
-def _planned(dit: Dit, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, tuple[str, str]], Merged]:
-    """The tensors that the adapter replaces, the names of its factors by linear, and both in numbers."""
+def _planned(dit: Dit, checkpoints: Sequence[Checkpoint]) -> list[_Plan]:
+    plans = [_plan(dit, checkpoint) for checkpoint in checkpoints]
+    heads = [checkpoint.source for checkpoint, plan in zip(checkpoints, plans, strict=True) if plan.head]
+    if len(heads) > 1:
+        raise WeightsError(
+            f"expected an occlusion head in one adapter at most, found one in each of {listed(heads)}; "
+            "leave one of them out"
+        )
+    return plans
+
+
+def _plan(dit: Dit, checkpoint: Checkpoint) -> _Plan:
     head = _occlusion_targets(dit, checkpoint)
     pairs = _pairs(checkpoint, skipped=head.keys() | _TRAINER)
     rank = _rank(checkpoint, pairs, _linears(dit, checkpoint, pairs))
-    return head, pairs, Merged(len(pairs), rank, bool(head))
+    return _Plan(head, pairs, Merged(len(pairs), rank, bool(head)))
+
+
+def _unwrapped(name: str) -> str:
+    return _WRAPPERS.sub("", name)
 
 
 def _occlusion_targets(dit: Dit, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    given = {name: shape for name, shape in checkpoint.shapes.items() if is_occlusion(name)}
-    if not given:
+    """The model's tensors that the adapter replaces, by their stored names."""
+    stored = {_unwrapped(name): name for name in checkpoint if is_occlusion(_unwrapped(name))}
+    if not stored:
         return {}
     targets = {name: tensor for name, tensor in dit.state_dict().items() if is_occlusion(name)}
     if not targets:
         raise WeightsError(
-            f"{checkpoint.source}: expected no occlusion head for a model without one, found {listed([*given])}; "
+            f"{checkpoint.source}: expected no occlusion head for a model without one, found {listed([*stored])}; "
             "build the model with occlusion, or use the adapter that belongs to it"
         )
+    given = {name: checkpoint.shapes[theirs] for name, theirs in stored.items()}
     check(checkpoint.source, given, {name: tuple(tensor.shape) for name, tensor in targets.items()})
-    return targets
+    return {theirs: targets[name] for name, theirs in stored.items()}
 
 
 def _pairs(checkpoint: Checkpoint, skipped: frozenset[str] | set[str]) -> dict[str, tuple[str, str]]:
@@ -93,7 +143,7 @@ def _pairs(checkpoint: Checkpoint, skipped: frozenset[str] | set[str]) -> dict[s
     for name in checkpoint:
         if name in skipped:
             continue
-        found = _FACTOR.fullmatch(name)
+        found = _FACTOR.fullmatch(_unwrapped(name))
         if found is None:
             unknown.append(name)
         elif found["side"] in factors[found["target"]]:

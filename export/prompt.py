@@ -28,6 +28,8 @@ P_SCRIPT = (
     "Remove the text overlays and subtitles from this video while preserving the original background content and "
     "maintaining temporal consistency across frames."
 )
+# What a user may say instead of them.
+PRESETS = {"train": P_TRAIN, "script": P_SCRIPT}
 MAX_TOKENS = 512
 
 
@@ -39,32 +41,25 @@ class Prompt:
     embedding: Tensor = field(repr=False)
 
 
-def prompt_for(found: WeightsFolder, text: str | None = None) -> Prompt:
-    """The prompt of a weights folder: prompt.safetensors if it holds `text` or that is None, else encoded anew.
+def prompt_for(found: WeightsFolder, text: str | None = None, file: Path | None = None) -> Prompt:
+    """The prompt that a bundle is made for: from `file`, or the folder's prompt.safetensors, or encoded anew.
 
-    None means P_TRAIN where it has to be encoded. Raises WeightsError where neither is possible.
+    `text` may be the name of a preset. A file, as the folder's own, has to hold `text` where that is given; None takes
+    what is stored, and "train" where nothing is. With `file` neither the folder's prompt nor its encoder is looked at.
+    Raises WeightsError where the prompt is not to be had, or does not fit the model.
     """
-    stored = read_prompt(found.prompt) if found.prompt is not None else None
-    if stored is not None and text in (None, stored.text):
-        prompt = stored
-    elif found.text_encoder is not None and found.tokenizer is not None:
-        wanted = P_TRAIN if text is None else text
-        prompt = _encoded(wanted, found.text_encoder, found.tokenizer)
-    else:
-        other = "none" if stored is None else f"prompt.safetensors for {stored.text!r}"
-        raise WeightsError(
-            f"expected prompt.safetensors for {text or 'a prompt'!r}, or models_t5_umt5-xxl-enc-bf16.pth and "
-            f"google/umt5-xxl to make it, beside {found.vae}, found {other}; add one of them"
-        )
+    text = None if text is None else PRESETS.get(text, text)
+    prompt = _from_folder(found, text) if file is None else _from_file(file, text)
+    origin = f"beside {found.vae}" if file is None else f"in {file}"
     if len(prompt.embedding) > found.dit_config.text_tokens:
         raise WeightsError(
-            f"expected a prompt of at most {found.dit_config.text_tokens} tokens, found {len(prompt.embedding)} beside "
-            f"{found.vae}; shorten it"
+            f"expected a prompt of at most {found.dit_config.text_tokens} tokens, found {len(prompt.embedding)} "
+            f"{origin}; shorten it"
         )
     if prompt.embedding.shape[1] != found.dit_config.text_width:
         raise WeightsError(
-            f"expected a prompt embedding {found.dit_config.text_width} wide, found {prompt.embedding.shape[1]} beside "
-            f"{found.vae}; make it with the text encoder of this model"
+            f"expected a prompt embedding {found.dit_config.text_width} wide, found {prompt.embedding.shape[1]} "
+            f"{origin}; make it with the text encoder of this model"
         )
     return prompt
 
@@ -102,6 +97,28 @@ def write_prompt(path: Path, text: str, embedding: Tensor) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _from_file(file: Path, text: str | None) -> Prompt:
+    stored = read_prompt(file)
+    if text not in (None, stored.text):
+        raise WeightsError(
+            f"{file}: expected the prompt {text!r}, found that of {stored.text!r}; leave the text out, or the file"
+        )
+    return stored
+
+
+def _from_folder(found: WeightsFolder, text: str | None) -> Prompt:
+    stored = read_prompt(found.prompt) if found.prompt is not None else None
+    if stored is not None and text in (None, stored.text):
+        return stored
+    if found.text_encoder is not None and found.tokenizer is not None:
+        return _encoded(PRESETS["train"] if text is None else text, found.text_encoder, found.tokenizer)
+    other = "none" if stored is None else f"prompt.safetensors for {stored.text!r}"
+    raise WeightsError(
+        f"expected prompt.safetensors for {text or 'a prompt'!r}, or models_t5_umt5-xxl-enc-bf16.pth and "
+        f"google/umt5-xxl to make it, beside {found.vae}, found {other}; add one of them"
+    )
 
 
 def _encoded(text: str, text_encoder: Path, tokenizer: Path) -> Prompt:

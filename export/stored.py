@@ -31,16 +31,13 @@ class Stored:
     def add_graph(self, role: str, program: torch.onnx.ONNXProgram) -> None:
         """One ONNX graph, with its weights in a file beside it where they would make it too large."""
         path = self._folder / f"{role}.onnx"
-        without_origin(program)
         if self._halves:
             # onnx_ir comes with onnxscript, which bundles without graphs are exported without.
             from clear_rt.export.halves_graph import halve_graph
 
             halve_graph(program.model)
-        size_bytes = sum(value.const_value.nbytes for value in _initializers(program))
-        program.save(path, external_data=size_bytes >= _INSIDE_BYTES)
-        beside = path.with_name(f"{path.name}.data")
-        self.graphs[role] = file_entry(path) | {"data": file_entry(beside) if beside.exists() else None}
+        beside = save_graph(program, path)
+        self.graphs[role] = file_entry(path) | {"data": None if beside is None else file_entry(beside)}
 
     def add_weights(self, part: str, state: Mapping[str, Tensor], sizes: dict[str, Any]) -> None:
         """The tensors of one model as safetensors, and its sizes."""
@@ -56,6 +53,15 @@ class Stored:
         self.models[part] = sizes
 
 
+def save_graph(program: torch.onnx.ONNXProgram, path: Path) -> Path | None:
+    """Writes a graph without its origin; returns the file beside it with its weights, where there has to be one."""
+    without_origin(program)
+    size_bytes = sum(value.const_value.nbytes for value in _initializers(program))
+    program.save(path, external_data=size_bytes >= _INSIDE_BYTES)
+    beside = path.with_name(f"{path.name}.data")
+    return beside if beside.exists() else None
+
+
 def file_entry(path: Path) -> dict[str, str]:
     """Name and hash of a file as a manifest holds them."""
     with path.open("rb") as file:
@@ -63,7 +69,10 @@ def file_entry(path: Path) -> dict[str, str]:
 
 
 def without_origin(program: torch.onnx.ONNXProgram) -> None:
-    """Take out where in the source every node comes from: paths of the machine, and another hash on every one."""
+    """Take out where in the source everything comes from: paths of the machine, and sets in an order of their own."""
+    for part in (program.model, program.model.graph):
+        part.metadata_props.clear()
+        part.doc_string = None
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None

@@ -44,11 +44,13 @@ MODULES = (
     "composite",
     "occlusion_attention",
     "occlusion_attention_hopper",
+    "occlusion_attention_plugin",
     "quantize_values",
     "occlusion_attention_fp8",
 )
 TABLE = Path(__file__).with_name("resources.json")
-_CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+# ptxas and cuobjdump, as Triton ships them.
+NVIDIA_TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +86,7 @@ def variants(capability: int) -> dict[str, Variant]:
 def compiled(capability: int, name: str) -> Compiled:
     """A variant for a chip, whether or not a GPU is there."""
     variant = variants(capability)[name]
-    order = [parameter.name for parameter in variant.kernel.params]
-    signature = {n: variant.arguments.get(n, "constexpr") for n in order}
-    aligned = [n for n, kind in variant.arguments.items() if kind.startswith("*") and n not in variant.unaligned]
-    aligned += variant.aligned
-    attrs = {(order.index(n),): [["tt.divisibility", 16]] for n in aligned}
-    constants = {(order.index(n),): value for n, value in variant.constants.items()}
-    source = ASTSource(variant.kernel, signature, constants, attrs)
-    # Always said, as Triton 3.10 changes the default.
-    options = {
-        "num_warps": variant.tile.warps,
-        "num_stages": variant.tile.stages,
-        "enable_fp_fusion": variant.fp_fusion,
-    }
-    kernel = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    kernel = built(variant, capability)
     cubin, metadata = kernel.asm["cubin"], kernel.metadata
     launch = {
         "name": metadata.name,
@@ -109,18 +98,40 @@ def compiled(capability: int, name: str) -> Compiled:
         "scratch_bytes_per_program": metadata.global_scratch_size,
         "scratch_align_bytes": metadata.global_scratch_align,
         # Multiples of 16 that the code relies on; a launch that breaks the promise faults.
-        "aligned": " ".join(aligned),
+        "aligned": " ".join(_aligned(variant)),
         "constants": {name: value for name, value in variant.constants.items() if value is not None},
     }
-    return Compiled(name, capability, _resources(cubin, metadata.shared), cubin, launch)
+    return Compiled(name, capability, resources(cubin, metadata.shared), cubin, launch)
 
 
-def _resources(cubin: bytes, shared_bytes: int) -> Resources:
+def built(variant: Variant, capability: int, **options: object) -> Any:  # noqa: ANN401 - Triton's CompiledKernel
+    """What Triton makes of a variant: `asm` and `metadata`; `options` are the compiler's beside those of the tile."""
+    order = [parameter.name for parameter in variant.kernel.params]
+    signature = {n: variant.arguments.get(n, "constexpr") for n in order}
+    attrs = {(order.index(n),): [["tt.divisibility", 16]] for n in _aligned(variant)}
+    constants = {(order.index(n),): value for n, value in variant.constants.items()}
+    source = ASTSource(variant.kernel, signature, constants, attrs)
+    # Always said, as Triton 3.10 changes the default.
+    options |= {
+        "num_warps": variant.tile.warps,
+        "num_stages": variant.tile.stages,
+        "enable_fp_fusion": variant.fp_fusion,
+    }
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+
+
+def _aligned(variant: Variant) -> list[str]:
+    pointers = [n for n, kind in variant.arguments.items() if kind.startswith("*") and n not in variant.unaligned]
+    return [*pointers, *variant.aligned]
+
+
+def resources(cubin: bytes, shared_bytes: int) -> Resources:
+    """What ptxas says of a kernel's registers and stack, and the shared memory that it is launched with."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         said = subprocess.run(
-            [_CUOBJDUMP, "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
+            [NVIDIA_TOOLS / "cuobjdump", "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
         ).stdout
     registers, stack = re.findall(r"REG:(\d+) STACK:(\d+)", said)[-1]
     return Resources(int(registers), int(stack), shared_bytes)

@@ -107,7 +107,7 @@ def exported(run: Path, recipe: Recipe, bundle: Path) -> None:
     write_weights(folder, run / "base" / "dit.safetensors", recipe.base.dit, run / "vae")
     before = json.loads((EMBEDDED / "manifest.json").read_text())["training"]
     config = ExportConfig(
-        adapter=run / "stage-two" / "adapter.safetensors",
+        adapters=((run / "stage-two" / "adapter.safetensors", 1.0),),
         steps=STEPS,
         step_counts=STEP_COUNTS,
         window_latents=WINDOW_LATENTS,

@@ -12,9 +12,13 @@ from clear_rt.models.config_json import from_json
 from clear_rt.models.dit_config import WAN_FUN_CONTROL, DitConfig
 from clear_rt.models.vae_config import WAN_VAE, VaeConfig
 
-_SHARDS = "diffusion_pytorch_model*.safetensors"
-_VAE_FILES = ("Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors", "vae.safetensors")
-_DIFFUSERS_VAE = "vae/diffusion_pytorch_model.safetensors"
+SHARDS = "diffusion_pytorch_model*.safetensors"
+VAE_FILES = ("Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors", "vae.safetensors")
+DIFFUSERS_VAE = "vae/diffusion_pytorch_model.safetensors"
+TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"
+TOKENIZER = "google/umt5-xxl"
+PROMPT_FILE = "prompt.safetensors"
+CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +42,22 @@ def find_weights(folder: Path) -> WeightsFolder:
     if not folder.is_dir():
         raise WeightsError(f"{folder}: expected a folder of weights, found none; check the path")
     nested = (folder / "transformer").is_dir()
-    shards = sorted((folder / "transformer" if nested else folder).glob(_SHARDS))
+    shards = sorted((folder / "transformer" if nested else folder).glob(SHARDS))
     if not shards:
         raise WeightsError(
-            f"{folder}: expected the transformer as {_SHARDS} in it (Wan) or in transformer/ (diffusers), found none"
+            f"{folder}: expected the transformer as {SHARDS} in it (Wan) or in transformer/ (diffusers), found none"
         )
-    vae = _first(folder, (_DIFFUSERS_VAE, *_VAE_FILES) if nested else _VAE_FILES)
+    vae = _first(folder, (DIFFUSERS_VAE, *VAE_FILES) if nested else VAE_FILES)
     if vae is None:
-        expected = ", ".join((*_VAE_FILES, _DIFFUSERS_VAE))
+        expected = ", ".join((*VAE_FILES, DIFFUSERS_VAE))
         raise WeightsError(f"{folder}: expected the VAE as one of {expected}, found none of them")
-    dit_config, vae_config = _configs(folder / "config.json")
+    dit_config, vae_config = _configs(folder / CONFIG_FILE)
     return WeightsFolder(
         dit=tuple(shards),
         vae=vae,
-        prompt=_first(folder, ("prompt.safetensors",)),
-        text_encoder=_first(folder, ("models_t5_umt5-xxl-enc-bf16.pth",)),
-        tokenizer=_first(folder, ("google/umt5-xxl",)),
+        prompt=_first(folder, (PROMPT_FILE,)),
+        text_encoder=_first(folder, (TEXT_ENCODER,)),
+        tokenizer=_first(folder, (TOKENIZER,)),
         dit_config=dit_config,
         vae_config=vae_config,
     )

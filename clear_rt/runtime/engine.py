@@ -11,7 +11,8 @@ import numpy.typing as npt
 from clear_rt.bundle import Bundle
 from clear_rt.config import EngineName, KernelsName
 from clear_rt.errors import EngineError
-from clear_rt.runtime.device import gpu_count
+from clear_rt.runtime.device import first_gpu, gpu_count
+from clear_rt.runtime.trt_library import library_found
 
 Floats = npt.NDArray[np.float32]
 Caches = Sequence[Any]
@@ -81,10 +82,7 @@ def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, ker
             f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[chosen]}; {_way_out(bundle)}"
         )
     if chosen == "trt":
-        raise EngineError(
-            f"--engine trt: bundle {bundle.name} holds {held}, but this version does not run TensorRT yet; "
-            f"{_way_out(bundle)}"
-        )
+        raise EngineError(f"--engine trt: bundle {bundle.name} has {_obstacle(bundle)}; {_way_out(bundle)}")
     if chosen == "cuda":
         return _torch_engine(bundle, kernels)
     if kernels != "torch":
@@ -95,6 +93,13 @@ def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, ker
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)
+
+
+def _obstacle(bundle: Bundle) -> str:
+    """Why TensorRT's engines cannot run."""
+    plans = None if bundle.generator is None else bundle.generator.plans
+    obstacles = [] if plans is None else plans.obstacles(first_gpu(), library_found())
+    return f"engines, but {obstacles[0]}" if obstacles else "engines, but this version does not run TensorRT yet"
 
 
 def _torch_engine(bundle: Bundle, kernels: KernelsName) -> Engine:

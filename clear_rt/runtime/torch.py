@@ -17,16 +17,17 @@ from clear_rt.config import KernelsName
 from clear_rt.errors import BundleError, ConfigError, EngineError
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.config_json import from_json
+from clear_rt.models.fp8 import E4M3, empty_fp8, fp8_names
 from clear_rt.models.vae_blocks import Layers
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
-from clear_rt.runtime.engine import Caches, Floats
 from clear_rt.runtime.onnx_prior import OnnxPrior
+from clear_rt.runtime.torch_networks import TorchNetworks, short
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class TorchEngine:
+class TorchEngine(TorchNetworks):
     """The networks of a bundle as modules on one device; the prior stays on ONNX Runtime.
 
     Raises:
@@ -40,60 +41,14 @@ class TorchEngine:
         if bundle.generator is None:
             raise EngineError(f"--engine cuda: bundle {bundle.name} holds no generative model; use --engine onnx")
         self._prior = OnnxPrior(bundle.prior)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._dit = _dit(bundle.generator, self._device)
-        self._encoder, self._decoder = _vae(bundle.generator, self._device)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        super().__init__(_dit(bundle.generator, device), *_vae(bundle.generator, device))
         if kernels == "triton":
             _use_triton(self._dit, self._encoder, self._decoder)
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
         return self._prior(rgb)
-
-    def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
-        """As `Engine.encode`."""
-        latent, *kept = self._ran(self._encoder, self._tensor(frames), *(caches or ()))
-        return _array(latent[0, :, 0]), kept
-
-    def decode(self, latent: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
-        """As `Engine.decode`."""
-        frames, *kept = self._ran(self._decoder, self._tensor(latent)[:, :, None], *(caches or ()))
-        return _array(frames[0]), kept
-
-    def control(self, latents: Floats) -> Tensor:
-        """As `Engine.control`."""
-        tokens: Tensor = self._ran(self._dit.control, self._tensor(latents))
-        return tokens
-
-    def velocity(self, latents: Floats, control: Tensor, row: int) -> Floats:
-        """As `Engine.velocity`."""
-        found = self._ran(self._dit, self._tensor(latents), control, torch.tensor(row, device=self._device))
-        return _array(found[0])
-
-    def _tensor(self, array: Floats) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)[None]
-
-    @torch.inference_mode()
-    def _ran(self, network: Callable[..., Any], *inputs: Tensor) -> Any:  # noqa: ANN401 - what the network returns
-        try:
-            return network(*inputs)
-        except (RuntimeError, IndexError) as error:
-            remedy = "use a smaller --region" if _is_memory(error) else "build or fetch the bundle again"
-            raise EngineError(f"--engine cuda failed on {[*inputs[0].shape]} ({_short(error)}); {remedy}") from None
-
-
-def _is_memory(error: Exception) -> bool:
-    # On the CPU torch says it in words only.
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
-def _array(tensor: Tensor) -> Floats:
-    array: Floats = tensor.float().cpu().numpy()
-    return array
 
 
 def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
@@ -105,8 +60,15 @@ def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
             f"{path.parent}: expected a transformer of {spec.latent_channels} channels and {rows} timesteps or more, "
             f"found {config.latent_channels} and {config.timesteps} in manifest.json; build the bundle again"
         )
-    _filled(dit, _weights(path, device), path)
+    state = _weights(path, device)
+    empty_fp8(dit, [name for name in fp8_names(state) if _is_linear(dit, name)])
+    _filled(dit, state, path)
     return dit.place_turns(dit.time).eval()
+
+
+def _is_linear(dit: BakedDit, name: str) -> bool:
+    """Whether there is such a linear; of other names loading tells."""
+    return isinstance(dict(dit.named_modules()).get(name), nn.Linear)
 
 
 def _use_triton(dit: BakedDit, *coders: nn.Module) -> None:
@@ -143,7 +105,7 @@ def _built(kind: Callable[[Any], Module], sizes: type[Any], described: object, p
             return kind(from_json(sizes, described))
     except (ConfigError, RuntimeError, ArithmeticError) as error:
         raise BundleError(
-            f"{path.parent}: manifest.json describes no network for {path.name} ({_short(error)}); "
+            f"{path.parent}: manifest.json describes no network for {path.name} ({short(error)}); "
             "build the bundle again"
         ) from None
 
@@ -151,9 +113,10 @@ def _built(kind: Callable[[Any], Module], sizes: type[Any], described: object, p
 def _weights(path: Path, device: torch.device) -> dict[str, Tensor]:
     try:
         # Some bundles store fp16; nothing computes with it here.
-        return {name: tensor.float() for name, tensor in load_file(path, str(device)).items()}
+        loaded = load_file(path, str(device)).items()
+        return {name: tensor if tensor.dtype == E4M3 else tensor.float() for name, tensor in loaded}
     except Exception as error:  # noqa: BLE001 - safetensors raises a class of its own for every kind of damage
-        raise BundleError(f"{path} is no safetensors file ({_short(error)}); build the bundle again") from None
+        raise BundleError(f"{path} is no safetensors file ({short(error)}); build the bundle again") from None
 
 
 def _filled(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -161,6 +124,6 @@ def _filled(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
         module.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise BundleError(
-            f"{path} does not fit the sizes in manifest.json ({_short(error)}); build the bundle again"
+            f"{path} does not fit the sizes in manifest.json ({short(error)}); build the bundle again"
         ) from None
     module.requires_grad_(False).eval()

@@ -25,6 +25,7 @@ from clear_rt.export.bundle import export  # noqa: E402
 from clear_rt.export.config import ExportConfig  # noqa: E402
 from clear_rt.export.prompt import P_TRAIN, write_prompt  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
+from clear_rt.shapes import Size  # noqa: E402
 
 
 def command(*arguments: object, limit_bytes: int | None = None) -> subprocess.Popen[str]:
@@ -163,15 +164,19 @@ def test_a_missing_tensor_is_named_and_nothing_is_left(copy, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"engines": ("trt",)}, "--engine must be one of onnx, cuda, got trt"),
-        ({"engines": ()}, "--engine must be one of onnx, cuda, got none"),
+        ({"engines": ("tensor",)}, "--engine must be one of onnx, cuda, trt, got tensor"),
+        ({"engines": ()}, "--engine must be one of onnx, cuda, trt, got none"),
+        ({"engines": ("trt",)}, "--engine trt needs the shapes to build for"),
+        ({"engines": ("trt",), "profiles": (Size(64, 64),)}, "computes in bf16, fp16 or fp8, got --precision fp32"),
+        ({"precision": "fp8"}, "--precision fp8 needs clips with subtitles to calibrate on, or scales"),
+        ({"precision": "fp16", "profiles": (Size(1280, 720),)}, "windows of 65504 tokens at most.*got 75600"),
         ({"window_latents": 1025}, "--window must be 1 to 1024 latents"),
         ({"window_latents": 0}, "--window must be 1 to 1024 latents"),
         ({"overlap_latents": 21}, "--overlap must be 0 or more and less than --window, got 21 of 21"),
         ({"overlap_latents": -1}, "--overlap must be 0 or more"),
         ({"shift": 0.0}, "--shift must be 0.001 to 1000"),
         ({"shift": float("nan")}, "--shift must be 0.001 to 1000"),
-        ({"lora_scale": float("nan")}, "--lora-scale must be a number"),
+        ({"adapters": ((Path("lora"), float("nan")),)}, "--lora-scale must be a number"),
         ({"steps": 0}, "--steps must be 1 to 1000"),
         ({"steps": 1001}, "--steps must be 1 to 1000"),
         ({"max_pixels": 10}, "--max-pixels must be 256 to 268435456"),
@@ -198,7 +203,7 @@ def _adapter(random_weights: Path, path: Path, rank: int = 4) -> dict[str, torch
 
 def test_an_adapter_is_merged_and_recorded(random_weights, random_bundle, tmp_path):
     state = _adapter(random_weights, tmp_path / "lora.safetensors")
-    config = ExportConfig(engines=("cuda",), adapter=tmp_path / "lora.safetensors", lora_scale=0.5)
+    config = ExportConfig(engines=("cuda",), adapters=((tmp_path / "lora.safetensors", 0.5),))
     export(random_weights, tmp_path / "bundle", config)
     bundle = open_bundle(tmp_path / "bundle")
     said = bundle.built["adapter"]
@@ -223,7 +228,12 @@ def test_what_headers_tell_is_told_before_anything_is_read(random_weights, tmp_p
     state["blocks.0.self_attn.q.lora_A.default.weight"] = torch.zeros(4, 7)
     save_file(state, tmp_path / "lora.safetensors")
     with pytest.raises(WeightsError, match="wrongly shaped"):
-        export(random_weights, tmp_path / "b", ExportConfig(adapter=tmp_path / "lora.safetensors"), stages.append)
+        export(
+            random_weights,
+            tmp_path / "b",
+            ExportConfig(adapters=((tmp_path / "lora.safetensors", 1.0),)),
+            stages.append,
+        )
     assert stages == []
     assert not [*tmp_path.glob(".b*")]
 
@@ -284,5 +294,5 @@ def test_a_missing_package_is_one_sentence_at_once(random_weights, tmp_path, pac
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == ExitStatus.USAGE, done.stderr
     assert done.stderr == (
-        f"clear-rt: clear-rt export needs {package}, which is not installed; run pip install 'clear-rt[export]'\n"
+        f"clear-rt: a bundle needs {package} to be made, which is not installed; run pip install 'clear-rt[export]'\n"
     )

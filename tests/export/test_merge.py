@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the definition is written in torch:
 safetensors = pytest.importorskip("safetensors.torch", reason="weights are safetensors: pip install '.[cuda]'")
 
 from clear_rt.errors import ConfigError, WeightsError  # noqa: E402
-from clear_rt.export.merge import Merged, has_occlusion, merge_adapter  # noqa: E402
+from clear_rt.export.merge import Merged, check_adapters, has_occlusion, merge_adapter, merge_adapters  # noqa: E402
 from clear_rt.models.checkpoint import open_checkpoint  # noqa: E402
 from clear_rt.models.dit import Dit  # noqa: E402
 from clear_rt.models.dit_config import WAN_FUN_CONTROL, DitConfig  # noqa: E402
@@ -77,6 +78,102 @@ def test_merged_weights_do_what_peft_does_beside_them(tmp_path, scale):
     assert ((before - expected).square().mean() / expected.square().mean()).sqrt() > 1e-2
 
 
+def merged_by_peft(plain, adapters):
+    """peft's own injection of every (state, rank, scale) under a name of its own, and its own merge of them all."""
+    peft = pytest.importorskip("peft", reason="what the adapters were trained with: pip install '.[export]'")
+    model, names = copy.deepcopy(plain), [f"a{i}" for i in range(len(adapters))]
+    for name, (state, rank, scale) in zip(names, adapters, strict=True):
+        config = peft.LoraConfig(r=rank, lora_alpha=scale * rank, target_modules=["q", "k", "v", "o", "ffn.0", "ffn.2"])
+        model = peft.inject_adapter_in_model(config, model, adapter_name=name)
+        named = {key.replace(".default.", f".{name}."): tensor for key, tensor in state.items()}
+        assert not model.load_state_dict(named, strict=False).unexpected_keys
+    layers = [module for module in model.modules() if isinstance(module, peft.tuners.lora.LoraLayer)]
+    for layer in layers:
+        layer.merge(adapter_names=names)
+    return model, len(layers)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_adapters_in_a_row_are_what_peft_merges_into_all_30_blocks(tmp_path, count):
+    """600 tensors over 300 linears each. fp32 sums of up to rank + count products differ by their rounding alone."""
+    plain, merged = model(replace(CONFIG, layers=30)), model(replace(CONFIG, layers=30))
+    kinds = [(RANK, 1.0), (4, -0.6), (12, 0.3)][:count]
+    states = [adapter(plain, rank, seed) for seed, (rank, _) in enumerate(kinds, 1)]
+    assert {len(state) for state in states} == {600}
+    files = [saved(tmp_path, state, f"{i}{('.pt', '.safetensors')[i % 2]}") for i, state in enumerate(states)]
+    said = merge_adapters(merged, [(file, scale) for file, (_, scale) in zip(files, kinds, strict=True)])
+    assert said == tuple(Merged(linears=300, rank=rank, occlusion=False) for rank, _ in kinds)
+    assert check_adapters(plain.config, files) == said
+    theirs, layers = merged_by_peft(plain, [(s, *kind) for s, kind in zip(states, kinds, strict=True)])
+    assert layers == 300
+    parameters, before = dict(theirs.named_parameters()), dict(plain.named_parameters())
+    for name, tensor in merged.named_parameters():
+        linear = name.removesuffix("weight")
+        if f"{linear}base_layer.weight" not in parameters:
+            expected = parameters.get(name, parameters.get(f"{name.removesuffix('bias')}base_layer.bias"))
+            assert torch.equal(tensor, expected)
+            continue
+        terms = before[name].abs()
+        for state, (_, scale) in zip(states, kinds, strict=True):
+            down, up = (state[f"{linear}lora_{side}.default.weight"] for side in "AB")
+            terms = terms + abs(scale) * (up.abs() @ down.abs())
+        bound = 2 * (12 + 2 * count) * 2**-24 * terms
+        assert ((tensor - parameters[f"{linear}base_layer.weight"]).abs() <= bound).all(), name
+        assert not torch.equal(tensor, before[name])
+
+
+def test_adapters_are_summed_before_they_are_rounded(tmp_path):
+    """Two updates of 0.3 of a step of bfloat16: one at a time both vanish, together they move the weight."""
+    merged = model(dtype=torch.bfloat16)
+    weight = merged.get_parameter("blocks.0.self_attn.q.weight")
+    for i in range(3):
+        merged.get_parameter(f"blocks.{i}.self_attn.q.weight").fill_(1.0)
+    state = {n: torch.zeros_like(t) for n, t in adapter(merged, 1).items() if ".self_attn.q." in n}
+    for name, tensor in state.items():
+        tensor.fill_(1.0 if "lora_A" in name else 0.3 * 2**-7)
+    file = saved(tmp_path, state)
+    merge_adapter(merged, file)
+    assert (weight == 1).all()
+    merge_adapters(merged, [(file, 1.0), (file, 1.0)])
+    assert (weight == 1 + 2**-7).all()
+
+
+def test_a_fault_in_a_later_adapter_leaves_everything_as_it_was(tmp_path):
+    plain, merged = model(), model()
+    good, bad = adapter(plain), adapter(plain, seed=2)
+    bad[Q.format("A")] = torch.zeros(4, 24)
+    files = [saved(tmp_path, good, "good.pt"), saved(tmp_path, bad, "bad.pt")]
+    with pytest.raises(WeightsError, match=r"bad\.pt.*blocks\.1\.self_attn\.q"):
+        merge_adapters(merged, [(files[0], 1.0), (files[1], 1.0)])
+    with pytest.raises(ConfigError, match="lora_scale"):
+        merge_adapters(merged, [(files[0], 1.0), (files[0], float("nan"))])
+    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in merged.state_dict().items())
+
+
+class _Marks:
+    """What a pickle runs as it is read."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("place", ["beside", "inside"])
+def test_an_adapter_with_code_in_it_is_refused_and_not_run(tmp_path, place):
+    """Every tensor of a good adapter, and one object that makes a folder where it is unpickled."""
+    marker, path, state = tmp_path / "ran", tmp_path / "clear.pt", adapter(model())
+    evil = {"extra": _Marks(marker)}
+    torch.save({"model_state_dict": state} | evil if place == "beside" else {"model_state_dict": state | evil}, path)
+    with pytest.raises(WeightsError, match=r"clear\.pt.*without code"):
+        merge_adapter(model(), open_checkpoint(path))
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_weights_move_by_scale_times_b_a_and_the_rest_stays(tmp_path, dtype):
     """In float32 and rounded once, whatever the types of the model and of the file are."""
@@ -100,11 +197,14 @@ def test_all_layouts_of_an_adapter_are_one(tmp_path):
     state = adapter(model())
     short = adapter(model(), default="")
     wrapped = {f"pipe.dit.module.{name}": tensor for name, tensor in state.items()}
+    compiled = {f"_orig_mod.{name.replace('_attn.', '_attn._orig_mod.')}": t for name, t in state.items()}
+    inside = {f"module.{name.replace('.', '.module.', 1)}": tensor for name, tensor in state.items()}
     torch.save({"dit_state_dict": state}, tmp_path / "dit.pt")
     torch.save(state, tmp_path / "bare.pt")
     layouts = [
         saved(tmp_path, state), saved(tmp_path, state, "a.safetensors"), saved(tmp_path, short, "short.pt"),
-        saved(tmp_path, wrapped, "wrapped.pt"),
+        saved(tmp_path, wrapped, "wrapped.pt"), saved(tmp_path, compiled, "compiled.safetensors"),
+        saved(tmp_path, inside, "inside.pt"),
         *(open_checkpoint(tmp_path / name) for name in ("dit.pt", "bare.pt")),
         saved(tmp_path, state | {"temporal_loss_weight": torch.tensor(0.1)}, "b.safetensors"),
     ]  # fmt: skip
@@ -183,6 +283,10 @@ def test_an_adapter_brings_its_occlusion_head(tmp_path):
     kept = model(config)
     assert not merge_adapter(kept, without).occlusion
     assert all(torch.equal(kept.state_dict()[n], model(config).state_dict()[n]) for n in head)
+    wrapped = {name.replace("blocks.", "blocks.module.", 1): t for name, t in (adapter(merged) | head).items()}
+    assert merge_adapter(model(config), saved(tmp_path, wrapped, "wrapped.pt")).occlusion
+    with pytest.raises(WeightsError, match="in one adapter at most"):
+        merge_adapters(model(config), [(checkpoint, 1.0), (without, 1.0), (checkpoint, 1.0)])
     del head["occlusion_head.conv2.bias"]
     with pytest.raises(WeightsError, match="1 missing"):
         merge_adapter(model(config), saved(tmp_path, adapter(merged) | head))

@@ -12,7 +12,16 @@ torch = pytest.importorskip("torch", reason="the definition is written in torch:
 safetensors = pytest.importorskip("safetensors.torch", reason="weights are safetensors: pip install '.[cuda]'")
 
 from clear_rt.errors import WeightsError  # noqa: E402
-from clear_rt.export.prompt import MAX_TOKENS, P_SCRIPT, P_TRAIN, cleaned, prompt_for, read_prompt, write_prompt  # noqa: E402
+from clear_rt.export.prompt import (  # noqa: E402
+    MAX_TOKENS,
+    P_SCRIPT,
+    P_TRAIN,
+    PRESETS,
+    cleaned,
+    prompt_for,
+    read_prompt,
+    write_prompt,
+)
 from clear_rt.models.config_json import as_json  # noqa: E402
 from clear_rt.models.dit_config import DitConfig  # noqa: E402
 from clear_rt.models.vae_config import VaeConfig  # noqa: E402
@@ -238,6 +247,49 @@ def test_the_prompt_of_a_folder_is_read_or_made(umt5, config, encoder, folder, t
             prompt_for(find_weights(folder))
     finally:
         stored.unlink()
+
+
+def test_a_preset_is_its_text(umt5, config, folder, monkeypatch):
+    monkeypatch.setattr(umt5, "xxl_config", lambda: config)
+    assert PRESETS == {"train": P_TRAIN, "script": P_SCRIPT}
+    for name, text in PRESETS.items():
+        named, written = prompt_for(find_weights(folder), name), prompt_for(find_weights(folder), text)
+        assert named.text == written.text == text
+        assert torch.equal(named.embedding, written.embedding)
+    assert prompt_for(find_weights(folder), "trains").text == "trains"
+
+
+def bare(tmp_path):
+    """A folder with neither prompt nor encoder."""
+    for name in ("diffusion_pytorch_model.safetensors", "vae.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_a_ready_file_needs_nothing_of_the_folder(tmp_path):
+    """A prompt.safetensors that is damaged and an encoder that is none are not even opened."""
+    file = tmp_path / "elsewhere" / "mine.safetensors"
+    file.parent.mkdir()
+    write_prompt(file, P_SCRIPT, torch.full((3, 4096), 2.0))
+    (bare(tmp_path) / "models_t5_umt5-xxl-enc-bf16.pth").write_bytes(b"no encoder")
+    (tmp_path / "google/umt5-xxl").mkdir(parents=True)
+    (tmp_path / "prompt.safetensors").write_bytes(b"no prompt")
+    for text in (None, "script", P_SCRIPT):
+        found = prompt_for(find_weights(tmp_path), text, file)
+        assert found.text == P_SCRIPT
+        assert torch.equal(found.embedding, torch.full((3, 4096), 2.0))
+
+
+def test_a_ready_file_that_does_not_fit_is_refused(tmp_path):
+    file, found = tmp_path / "mine.safetensors", find_weights(bare(tmp_path))
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: expected a prompt"):
+        prompt_for(found, file=file)
+    write_prompt(file, P_SCRIPT, torch.ones(3, 4096))
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: expected the prompt 'Please remove"):
+        prompt_for(found, "train", file)
+    write_prompt(file, P_SCRIPT, torch.ones(3, 5))
+    with pytest.raises(WeightsError, match=r"4096 wide, found 5 in .*mine\.safetensors"):
+        prompt_for(found, file=file)
 
 
 def test_a_folder_without_prompt_and_encoder_is_told_what_to_add(tmp_path):

@@ -1,0 +1,85 @@
+"""`clear-rt build-engine`: a bundle that is there already is left, one of something else is not replaced unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clear_rt.errors import OutputError
+from clear_rt.export.build_config import BuildConfig
+from clear_rt.export.bundle import export
+from clear_rt.export.checked import checked_weights
+from clear_rt.export.chip import plan_config
+from clear_rt.export.config import ExportConfig
+from clear_rt.export.folder import named_files
+from clear_rt.export.key import Key, bundle_key, differing
+from clear_rt.models.sources import weights_source
+
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """`was_there` where nothing had to be made."""
+
+    manifest: dict[str, Any]
+    was_there: bool
+
+    def prose(self, output: Path) -> str:
+        if self.was_there:
+            return f"{output}: made of the same already, left as it is (--rebuild makes it again)"
+        generator = self.manifest["generator"]
+        said = (
+            f"{output}: bundle for {', '.join(self.manifest['engines'])}, "
+            f"{generator['parameters'] / 1e6:.1f} M parameters, windows of {generator['window_latents']} latents with "
+            f"{generator['overlap_latents']} shared, {', '.join(generator['steps'])} steps"
+        )
+        verified = [f"{name}: {found}" for name, found in self.manifest.get("verified", {}).items()]
+        return "\n".join([said, *verified])
+
+
+def build_bundle(
+    weights: str,
+    target: Path,
+    config: ExportConfig,
+    build: BuildConfig,
+    tell: Callable[[str], None] = lambda stage: None,
+) -> Built:
+    """The bundle that `export` makes, unless it is there already.
+
+    Raises what `export` and `plan_config` raise, and OutputError where another bundle is in its place, with what
+    differs.
+    """
+    plans, folder = plan_config(config, build), weights_source(weights)
+    key = bundle_key(checked_weights(folder, config), config, plans)
+    if not build.rebuild and (there := manifest_of(target)) is not None:
+        _require_same(key, there.get("key"), target)
+        return Built(there, was_there=True)
+    manifest = export(folder, target, config, tell, plans=plans, key=key, verify=build.verify)
+    return Built(manifest, was_there=False)
+
+
+def manifest_of(target: Path) -> dict[str, Any] | None:
+    """The manifest of a bundle in that place, None where there is none or some of its files are missing."""
+    try:
+        manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(manifest, dict) and all((target / name).is_file() for name in named_files(manifest))
+    return manifest if whole else None
+
+
+def _require_same(key: Key, found: Any, target: Path) -> None:  # noqa: ANN401 - any JSON
+    fields = differing(key, found) if isinstance(found, dict) else []
+    if isinstance(found, dict) and not fields:
+        return
+    said = [
+        f"{name} ({found.get(name, 'none')} there, {key.get(name, 'none')} asked for)" for name in fields[:_MOST_NAMED]
+    ]
+    reason = ", ".join(said) or "it does not say what it was made of"
+    raise OutputError(
+        f"{target} is a bundle made of something else: {reason}; give --rebuild to replace it, or another -o"
+    )

@@ -1,0 +1,112 @@
+"""The networks of a bundle in torch, and everything that is made of them: graphs, weights, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from clear_rt.bundle import open_bundle
+from clear_rt.export.bake import bake
+from clear_rt.export.calibration import StepCodec, generator_spec, windows
+from clear_rt.export.checked import Checked
+from clear_rt.export.config import ExportConfig
+from clear_rt.export.dialect import ONNX_RUNTIME, Dialect, tensorrt
+from clear_rt.export.fp8_policy import block_linears
+from clear_rt.export.merge import merge_adapters
+from clear_rt.export.narrowed import narrowed
+from clear_rt.export.plans import HALVES, Graphs, PlanSet
+from clear_rt.export.quantize import calibrate, quantize
+from clear_rt.export.scales import Scales, read_scales
+from clear_rt.export.stored import Stored
+from clear_rt.export.to_onnx import control_graph, decoder_graphs, encoder_graphs, step_graph
+from clear_rt.models.baked import BakedDit
+from clear_rt.models.config_json import as_json
+from clear_rt.models.vae_config import VaeConfig
+from clear_rt.models.vae_step import DecoderStep, EncoderStep
+from clear_rt.models.weights import load_dit, load_vae
+from clear_rt.runtime.torch_networks import TorchNetworks
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """In float32 until they are `narrow`ed. `served` is `dit` itself, or its quantised form, which shares the rest."""
+
+    dit: BakedDit
+    served: BakedDit
+    encoder: EncoderStep
+    decoder: DecoderStep
+
+    @property
+    def parameters(self) -> int:
+        parts = (self.dit, self.encoder, self.decoder)
+        return sum(tensor.numel() for part in parts for tensor in part.state_dict().values())
+
+    @property
+    def reference(self) -> TorchNetworks:
+        """What engines are compared with: as precise as the weights are now, and not quantised."""
+        return TorchNetworks(self.dit, self.encoder, self.decoder)
+
+    def graphs(self, dialect: Dialect) -> Iterator[Graphs]:
+        """A few at a time, as those of the transformer are large."""
+        yield encoder_graphs(self.encoder, dialect)
+        yield decoder_graphs(self.decoder, dialect)
+        yield {"control": control_graph(self.served, dialect)}
+        yield {"step": step_graph(self.served, dialect)}
+
+
+def load_networks(checked: Checked, prompt: Tensor, timesteps: Sequence[float]) -> Networks:
+    """Merged and baked. Raises WeightsError where values cannot be read."""
+    vae = load_vae(checked.found.vae, checked.found.vae_config)
+    dit = load_dit(checked.found.dit, checked.sizes)
+    merge_adapters(dit, checked.adapters)
+    baked = bake(dit, prompt, timesteps)
+    return Networks(baked, baked, EncoderStep.folded(vae), DecoderStep.folded(vae))
+
+
+def quantized(networks: Networks, config: ExportConfig, checked: Checked) -> tuple[Networks, Scales]:
+    """With the policy's linears in FP8, by the scales that are given, or by what the clips show.
+
+    Raises ConfigError for scales of another model or without modelopt, InputError for clips without text.
+    """
+    scales = _scales(networks, config, checked)
+    return replace(networks, served=quantize(networks.dit, scales)), scales
+
+
+def _scales(networks: Networks, config: ExportConfig, checked: Checked) -> Scales:
+    if config.scales is not None:
+        return read_scales(config.scales, block_linears(networks.dit.config))
+    spec, codec = generator_spec(config, checked.found.vae_config), StepCodec(networks.encoder)
+    prior = open_bundle(config.prior)
+    return calibrate(networks.dit, lambda dit: _exhaust(windows(dit, config.clips, spec, codec, prior)))
+
+
+def _exhaust(items: Iterator[object]) -> None:
+    for _ in items:
+        pass
+
+
+def store(networks: Networks, config: ExportConfig, stored: Stored, vae_sizes: VaeConfig) -> None:
+    """Graphs for ONNX Runtime and weights for the engine `cuda`, whichever the bundle is for."""
+    if "onnx" in config.engines:
+        for graphs in networks.graphs(ONNX_RUNTIME):
+            for role, program in graphs.items():
+                stored.add_graph(role, program)
+    if "cuda" in config.engines:
+        stored.add_weights("vae", networks.encoder.state_dict() | networks.decoder.state_dict(), as_json(vae_sizes))
+        stored.add_weights("dit", networks.served.state_dict(), as_json(networks.dit.config))
+
+
+def narrow(networks: Networks, config: ExportConfig) -> None:
+    """Everything in the halves that TensorRT computes in, in place: the real model is not there twice."""
+    for network in (networks.dit, networks.served, networks.encoder, networks.decoder):
+        narrowed(network, HALVES[config.precision])
+
+
+def build_plans(networks: Networks, config: ExportConfig, plans: PlanSet) -> None:
+    """Engines of networks that were `narrow`ed."""
+    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plans.has_plugins)):
+        plans.add(graphs)

@@ -1,0 +1,184 @@
+"""`clear-rt build-engine`: engines for a GPU that is not there, a bundle that knows what it was made of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+pytest.importorskip("torch", reason="the exporter is torch: pip install '.[export]'")
+pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip install '.[export]'")
+if find_spec("tensorrt_rtx") is None:
+    pytest.skip("engines are built by TensorRT-RTX: pip install '.[rtx]'", allow_module_level=True)
+
+from clear_rt.bundle import open_bundle
+from clear_rt.errors import BundleError, EngineError, ExitStatus, OutputError
+from clear_rt.export.build import build_bundle
+from clear_rt.export.build_config import BuildConfig
+from clear_rt.export.config import ExportConfig
+from clear_rt.plans import PLAN_ROLES
+from clear_rt.runtime.engine import open_engine
+from clear_rt.shapes import Size
+
+SIZES = (Size(128, 64), Size(96, 48))
+EVERYTHING = ExportConfig(
+    engines=("trt", "onnx", "cuda"), precision="bf16", profiles=SIZES, window_latents=3, overlap_latents=1
+)
+SM_89 = BuildConfig(target="sm_89")
+
+
+def command(*arguments):
+    line = [sys.executable, "-m", "clear_rt", "build-engine", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def built(random_weights, tmp_path_factory):
+    """For all engines, and the manifest that building it returned."""
+    target = tmp_path_factory.mktemp("built") / "bundle"
+    found = build_bundle(str(random_weights), target, EVERYTHING, SM_89)
+    assert not found.was_there
+    return target, found.manifest
+
+
+def test_the_bundle_holds_every_engine_for_every_profile(built):
+    target, manifest = built
+    spec = open_bundle(target).generator
+    assert (spec.profiles, spec.latents_fixed, spec.window_latents) == (SIZES, True, 3)
+    plans = spec.plans
+    assert [*plans.plans] == [*PLAN_ROLES]
+    assert (plans.capability, plans.precision, plans.library, plans.cuda) == (89, "bf16", "tensorrt_rtx", "13")
+    assert all(plan.path.stat().st_size > 10_000 for plan in plans.plans.values())
+    assert all(plan.activation_bytes > 0 for plan in plans.plans.values())
+    assert json.loads((target / "manifest.json").read_text()) == manifest
+    assert {path.name for path in target.parent.iterdir()} == {"bundle"}
+
+
+def test_what_can_run_here_was_verified_and_what_cannot_is_said_to_be_not(built):
+    verified = built[1]["verified"]
+    assert verified["cuda"] == "PSNR 99.0 dB, velocity off by 0.0e+00"
+    assert verified["onnx"].startswith("PSNR 99.0 dB")
+    assert verified["trt"] == "unverified: no GPU here"
+
+
+def test_the_same_again_is_a_bundle_that_is_left_alone(built, random_weights):
+    target, manifest = built
+    before = {path.name: path.stat().st_mtime_ns for path in target.iterdir()}
+    found = build_bundle(str(random_weights), target, EVERYTHING, SM_89)
+    assert found.was_there
+    assert found.manifest == manifest
+    assert {path.name: path.stat().st_mtime_ns for path in target.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "field"),
+    [
+        ({"steps": 4}, "sm_89", r"steps \(5 of .* there, 4 of .* asked for\)"),
+        ({"profiles": SIZES[:1]}, "sm_89", "shapes"),
+        ({"precision": "fp16"}, "sm_89", "precision"),
+        ({}, "sm_80", r"gpu \(sm_89 there, sm_80 asked for\)"),
+    ],
+)
+def test_another_is_refused_with_what_differs(built, random_weights, options, target, field):
+    fields = {"engines": ("trt", "onnx", "cuda"), "precision": "bf16", "profiles": SIZES, "window_latents": 3}
+    config = ExportConfig(**{**fields, "overlap_latents": 1, **options})
+    with pytest.raises(OutputError, match=rf"made of something else: {field}.*give --rebuild") as raised:
+        build_bundle(str(random_weights), built[0], config, BuildConfig(target=target))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_bundle_without_a_key_is_not_taken_for_the_same(built, random_weights, tmp_path):
+    copy = shutil.copytree(built[0], tmp_path / "bundle")
+    manifest = {name: value for name, value in built[1].items() if name != "key"}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(OutputError, match="does not say what it was made of"):
+        build_bundle(str(random_weights), copy, EVERYTHING, SM_89)
+
+
+def test_a_bundle_that_lost_a_file_is_built_again(built, random_weights, tmp_path):
+    copy = shutil.copytree(built[0], tmp_path / "bundle")
+    (copy / "dit.safetensors").unlink()
+    config = ExportConfig(engines=("cuda",), window_latents=3, overlap_latents=1)
+    found = build_bundle(str(random_weights), copy, config, BuildConfig(rebuild=True))
+    assert not found.was_there
+    assert open_bundle(copy).engines == ("cuda",)
+
+
+def test_engines_for_another_gpu_are_not_opened(built):
+    with pytest.raises(EngineError, match=r"they need a GPU sm_89, there is none here|built for sm_89"):
+        open_engine("trt", open_bundle(built[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda plans: plans.update(library="onnx"), "'library' must be one of tensorrt, tensorrt_rtx"),
+        (lambda plans: plans.update(capability="89"), "'capability' must be an integer"),
+        (lambda plans: plans["files"].pop("prior"), "lacks 'prior'"),
+        (lambda plans: plans["files"]["step"].update(sha256="0" * 64), r"step\.plan does not match its manifest"),
+        (lambda plans: plans["files"]["step"].update(file="../step.plan"), "expected a plain file name"),
+        (lambda plans: plans.update(precision="int8"), "'precision' must be one of bf16, fp16, fp8"),
+    ],
+)
+def test_a_manifest_that_was_altered_is_refused(built, tmp_path, change, said):
+    copy = shutil.copytree(built[0], tmp_path / "bundle")
+    manifest = json.loads(json.dumps(built[1]))
+    change(manifest["generator"]["plans"])
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=said):
+        open_bundle(copy)
+
+
+def test_a_dry_run_says_it_all_and_writes_nothing(random_weights, tmp_path):
+    options = ["--weights", random_weights, "-o", tmp_path / "b", "--profile", "720p-band192", "--target", "sm_89"]
+    done = command(*options, "--engine", "trt,onnx", "--dry-run", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said["machine"]["built for"] == "sm_89"
+    assert said["made of"]["shapes"] == "windows of 21 latents, 4 shared, 1280x192"
+    assert said["made of"]["gpu"] == "sm_89"
+    assert said["bundle"]["trt engines, GB"] > 0
+    assert said["memory while running, GB"]["1280x192"] > 0
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--profile", "8k", "--target", "sm_89"], ExitStatus.USAGE, "--profile must be one of 480p, 720p,"),
+        (["--profile", "1280x200", "--target", "sm_89"], ExitStatus.USAGE, "multiples of 16 px"),
+        (["--target", "sm_89"], ExitStatus.USAGE, "--engine trt needs the shapes to build for"),
+        (["--profile", "720p", "--target", "sm_89", "--precision", "fp16"], ExitStatus.USAGE, "65504 tokens at most"),
+        (
+            ["--profile", "480p", "--target", "sm_80", "--precision", "fp8"],
+            ExitStatus.USAGE,
+            "needs clips with subtitles",
+        ),
+        (
+            ["--profile", "480p", "--target", "sm_80", "--precision", "fp8", "--scales", "s.json"],
+            ExitStatus.USAGE,
+            "sm_80 has none (an A100 has int8",
+        ),
+        (["--profile", "480p", "--target", "sm_90"], ExitStatus.ENGINE, "not for sm_90, and there is no GPU here"),
+        (["--profile", "480p", "--target", "sm_89", "--lora-scale", "2"], ExitStatus.USAGE, "got 1 for 0 checkpoints"),
+    ],
+)
+def test_what_cannot_be_built_is_one_sentence(random_weights, tmp_path, options, status, said):
+    done = command("--weights", random_weights, "-o", tmp_path / "b", *options)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_weights_that_are_not_there(tmp_path, options):
+    arguments = ["--weights", tmp_path / "none", "-o", tmp_path / "b", "--engine", "cuda", *options]
+    done = command(*arguments)
+    assert done.returncode == ExitStatus.WEIGHTS
+    assert done.stderr.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
