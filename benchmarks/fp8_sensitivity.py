@@ -77,13 +77,15 @@ def random(bundle: Bundle, config: DitConfig = DEEP) -> Case:
 
 
 def given(weights: Path, lora: Path | None) -> Case:
+    """Real weights, on a GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     found, config = find_weights(weights), ExportConfig(steps=STEPS, step_counts=(STEPS,))
     dit = load_dit(found.dit, found.dit_config)
     if lora is not None:
         merge_adapter(dit, open_checkpoint(lora))
     baked = bake(dit, prompt_for(found, None).embedding, step_tables(config).timesteps)
-    codec = StepCodec(EncoderStep.folded(load_vae(found.vae, found.vae_config)))
-    return Case(weights.name, baked, generator_spec(config, found.vae_config), codec)
+    codec = StepCodec(EncoderStep.folded(load_vae(found.vae, found.vae_config)).to(device))
+    return Case(weights.resolve().name, baked.to(device), generator_spec(config, found.vae_config), codec)
 
 
 def measure(case: Case, prior: Bundle, clip: Path = CLIP) -> list[Row]:

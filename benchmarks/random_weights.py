@@ -28,6 +28,12 @@ SMALL_DIT = DitConfig(
     width=256, heads=4, layers=8, ffn_width=1024, text_width=256, text_tokens=64, image_width=64, occlusion=True
 )
 SMALL_VAE = VaeConfig(base_width=8, res_blocks=1)
+# The linears of a block that CLEAR's LoRA changes (reference.md 2).
+LORA_LINEARS = (
+    *(f"{attention}.{name}" for attention in ("self_attn", "cross_attn") for name in "qkvo"),
+    "ffn.0",
+    "ffn.2",
+)
 _SHARD_BYTES = 512 << 20
 
 
@@ -55,6 +61,19 @@ def write_random_weights(
         folder / "prompt.safetensors", P_TRAIN, torch.randn(prompt_tokens, dit.text_width, generator=generator)
     )
     (folder / "config.json").write_text(json.dumps({"dit": as_json(dit), "vae": as_json(vae)}, indent=2))
+
+
+def write_random_adapter(path: Path, dit: DitConfig, *, rank: int = 64, seed: int = 1) -> None:
+    """A LoRA as CLEAR's: ten linears of every block, in bfloat16; its updates are a tenth of the weights."""
+    with torch.device("meta"):
+        linears = {name: module for name, module in Dit(dit).named_modules() if name.endswith(LORA_LINEARS)}
+    generator, state = torch.Generator().manual_seed(seed), {}
+    for name, module in linears.items():
+        outputs, inputs = module.weight.shape
+        for side, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
+            scale = 0.1 if side == "B" else 1.0
+            state[f"{name}.lora_{side}.default.weight"] = scale * _drawn("weight", shape, generator).bfloat16()
+    save_file(state, path)
 
 
 def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the models are written in torch: pip install '.[export]'")
@@ -57,3 +58,11 @@ def test_a_section_takes_the_place_of_the_one_before(rows, tmp_path):
     text = path.read_text()
     assert text == f"# FP8\n\nWords.\n\n## Measured: one\n\n{table}\n\n## Measured: two\n\nsecond\n"
     assert [line.count("|") for line in table.splitlines()] == [9] * (2 + 3 + 2)
+
+
+def test_weights_that_are_given_are_run_as_they_would_be_exported(random_weights):
+    case = fp8_sensitivity.given(random_weights, None)
+    assert case.name == random_weights.name
+    assert case.spec.default_steps == case.dit.config.timesteps == fp8_sensitivity.STEPS
+    frames = np.zeros((3, 1, 16, 32), np.float32)
+    assert case.codec.encode(frames, None)[0].shape == (case.spec.latent_channels, 2, 4)
