@@ -35,7 +35,7 @@ from clear_rt.latents import Codec
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.dit_config import DitConfig
-from clear_rt.models.fp8 import replace_linears
+from clear_rt.models.fp8 import replace_modules
 from clear_rt.models.vae_step import EncoderStep
 from clear_rt.models.weights import load_dit, load_vae
 from clear_rt.models.weights_folder import find_weights
@@ -103,7 +103,7 @@ def measure(case: Case, prior: Bundle, clip: Path = CLIP) -> list[Row]:
     rows = []
     for block, kind, members in _sets(names, chosen):
         model = sharing(case.dit)
-        replace_linears(model, {name: fp8.get_submodule(name) for name in members})
+        replace_modules(model, {name: fp8.get_submodule(name) for name in members})
         errors = [relative(answered(model, w), expected) for w, expected in zip(levels, exact, strict=True)]
         detail = {"block": block, "kind": kind, "linears": len(members), "errors": errors}
         rows.append(

@@ -1,4 +1,4 @@
-"""Export at the real size, Wan2.1-Fun-V1.1-1.3B-Control and a LoRA of rank 64, from random weights: time and peak memory.
+"""Export at the real size, Wan2.1-Fun-V1.1-1.3B-Control with a LoRA of rank 64, of random weights: time and memory.
 
 `python -m benchmarks.real_size_export [--folder DIR] [--engine onnx] [--engine cuda] [--engine trt] [--precision fp8]`.
 Writes 3.6 GB of weights and a bundle of 3 to 6 GB per engine, kept only with --folder. Takes minutes, so `gpu_gate.sh`
@@ -16,7 +16,7 @@ import torch
 from benchmarks.measure import run_python
 from benchmarks.random_weights import write_random_adapter, write_random_weights
 from benchmarks.report import Row, finish
-from clear_rt.export.fp8_policy import block_linears
+from clear_rt.export.fp8_policy import calibrated
 from clear_rt.export.scales import Scales, write_scales
 from clear_rt.models.dit_config import WAN_FUN_CONTROL
 from clear_rt.models.vae_config import WAN_VAE
@@ -55,7 +55,7 @@ def measure(folder: Path, engines: list[str], precision: str) -> list[Row]:
     if not (weights / "config.json").exists():
         write_random_weights(weights, WAN_FUN_CONTROL, WAN_VAE, dtype=torch.bfloat16)
         write_random_adapter(folder / "lora.safetensors", WAN_FUN_CONTROL)
-    write_scales(Scales(dict.fromkeys(block_linears(WAN_FUN_CONTROL), AMAX)), folder / "scales.json")
+    write_scales(Scales(dict.fromkeys(calibrated(WAN_FUN_CONTROL), AMAX)), folder / "scales.json")
     done = run_python(_EXPORT, [str(folder), ",".join(engines), precision])
     case = f"30 x 1536, {'+'.join(engines)}, {precision}"
     detail = done.result | {"bundle_bytes": sum(path.stat().st_size for path in bundle.iterdir())}

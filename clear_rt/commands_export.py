@@ -121,6 +121,9 @@ def build_engine(
     scales: Annotated[
         Path | None, typer.Option(metavar="FILE", help="For fp8: scales.json of an earlier bundle, instead of clips.")
     ] = None,
+    fp8_attention: Annotated[
+        bool, typer.Option("--fp8-attention", help="For fp8: queries, keys and values, too.")
+    ] = DEFAULT.fp8_attention,
     target: Annotated[
         str | None, typer.Option(metavar="sm_NN", help="GPU to build for; the one of this machine if left out.")
     ] = BUILD.target,
@@ -150,6 +153,7 @@ def build_engine(
         prompt_file=prompt_file,
         precision=precision,
         profiles=profiles.sizes,
+        fp8_attention=fp8_attention,
         scales=scales,
         clips=tuple(calibrate or ()),
         steps=steps,

@@ -60,7 +60,7 @@ def export(
         tell("prompt")
         prompt = prompt_for(checked.found, config.prompt, config.prompt_file)
         prior = _copied_prior(config.prior, folder)
-        tell("weights")
+        tell("merging and baking")
         networks = load_networks(checked, prompt.embedding, tables.timesteps)
         generator = _described(checked.found, config, prompt, tables) | {"parameters": networks.parameters}
         if config.precision == "fp8":
@@ -68,8 +68,7 @@ def export(
             networks, scales = quantized(networks, config, checked)
             write_scales(scales, folder / SCALES)
             generator["scales"] = file_entry(folder / SCALES)
-        tell("graphs and weights")
-        generator |= _stored(networks, config, Stored(folder, config.store), checked.found)
+        generator |= _stored(networks, config, Stored(folder, config.store), checked.found, tell)
         check = Check(networks, config, checked.found) if verify else None
         if plans is not None and "trt" in config.engines:
             narrow(networks, config)
@@ -103,8 +102,10 @@ def _write(manifest: Mapping[str, Any], folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _stored(networks: Networks, config: ExportConfig, stored: Stored, found: WeightsFolder) -> dict[str, Any]:
-    store(networks, config, stored, found.vae_config)
+def _stored(
+    networks: Networks, config: ExportConfig, stored: Stored, found: WeightsFolder, tell: Tell
+) -> dict[str, Any]:
+    store(networks, config, stored, found.vae_config, tell)
     return {"graphs": stored.graphs, "weights": stored.weights, "models": stored.models}
 
 
@@ -113,7 +114,7 @@ def _planned(
 ) -> dict[str, Any]:
     """The manifest's entry of TensorRT's engines: for whom they were built, and their files by role."""
     built = PlanSet(folder, config.profiles, config.window_latents, plans, tell)
-    build_plans(networks, config, built)
+    build_plans(networks, config, built, tell)
     built.add_prior(folder / prior["file"], prior["short_side_px"], prior["multiple_px"])
     return {
         "library": plans.library.module,

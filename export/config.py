@@ -34,7 +34,8 @@ class ExportConfig:
 
     `adapters` are merged with their scales. `prompt_file` is an embedding that needs no text encoder. `precision` is
     what TensorRT's engines compute in; with "fp8" the graphs for ONNX Runtime and the engine cuda quantise, too: by
-    `scales`, a file, or by what `clips` with text show. `profiles` are the only sizes of regions; TensorRT needs some.
+    `scales`, a file, or by what `clips` with text show; with `fp8_attention` the inputs of attention as well.
+    `profiles` are the only sizes of regions; TensorRT needs some.
     """
 
     engines: tuple[str, ...] = ("onnx",)
@@ -43,6 +44,7 @@ class ExportConfig:
     prompt_file: Path | None = None
     precision: Precision = "fp32"
     profiles: tuple[Size, ...] = ()
+    fp8_attention: bool = False
     scales: Path | None = None
     clips: tuple[Path, ...] = ()
     steps: int = 5
@@ -90,6 +92,8 @@ class ExportConfig:
             )
         if "trt" in self.engines and self.precision == "fp32":
             raise ConfigError("--engine trt computes in bf16, fp16 or fp8, got --precision fp32; name one of them")
+        if self.fp8_attention and self.precision != "fp8":
+            raise ConfigError(f"--fp8-attention is for --precision fp8, got {self.precision}; name that, too")
         if self.precision == "fp8" and self.scales is None and not self.clips:
             raise ConfigError(
                 "--precision fp8 needs clips with subtitles to calibrate on, or scales, got neither; give --calibrate "

@@ -15,11 +15,13 @@ class Fp8Policy:
     """`kinds` of linears go to FP8 in all blocks but the first and last `edge_share` of them, rounded up.
 
     Everything outside the blocks stays: the patch embeddings and the head are 64 wide on one side, so FP8 saves nothing
-    there, and every token passes through them once.
+    there, and every token passes through them once. With `attention` queries, keys and values of self-attention in the
+    same blocks go, too.
     """
 
     kinds: tuple[str, ...] = KINDS
     edge_share: float = 3 / 40
+    attention: bool = False
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
@@ -37,6 +39,18 @@ def quantized_linears(sizes: DitSizes, policy: Fp8Policy) -> tuple[str, ...]:
     return tuple(f"blocks.{i}.{kind}" for i in range(edge, sizes.layers - edge) for kind in policy.kinds)
 
 
+def rounded_inputs(sizes: DitSizes, policy: Fp8Policy) -> tuple[str, ...]:
+    """Names of what queries, keys and values pass through where attention is in FP8; none where it is not."""
+    edge = policy.edge_blocks(sizes.layers)
+    blocks = range(edge, sizes.layers - edge) if policy.attention else ()
+    return tuple(f"blocks.{i}.self_attn.attended.{place}" for i in blocks for place in range(len("qkv")))
+
+
+def calibrated(sizes: DitSizes) -> tuple[str, ...]:
+    """Names of everything whose inputs are looked at, whatever the policy: linears and attention of all blocks."""
+    return block_linears(sizes) + rounded_inputs(sizes, Fp8Policy(edge_share=0, attention=True))
+
+
 def block_linears(sizes: DitSizes) -> tuple[str, ...]:
-    """Names of all linears of all blocks: those that are calibrated, whatever the policy."""
+    """Names of all linears of all blocks."""
     return quantized_linears(sizes, Fp8Policy(edge_share=0))

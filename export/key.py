@@ -34,7 +34,7 @@ def bundle_key(checked: Checked, config: ExportConfig, plans: PlanConfig | None)
         "prompt": _prompt(checked, config),
         "steps": f"{config.steps} of {list(config.all_step_counts)}, {config.timesteps}, shift {config.shift:g}",
         "shapes": _shapes(config),
-        "precision": f"{config.precision}, stored as {config.store}",
+        "precision": f"{config.precision}{' with attention' * config.fp8_attention}, stored as {config.store}",
         "scales": _scales(config),
         "prior": digest((config.prior or EMBEDDED) / "manifest.json"),
         "engines": ", ".join(config.engines),

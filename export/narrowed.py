@@ -13,7 +13,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 # ln(474), the logit of a prompt's padding, would be off by 0.4 % in bfloat16 and the padding's weight by 2.5 %; betas
 # are multiplied with probabilities to such logits. Scales of FP8 are what the quantised values were divided by.
-_KEPT = ("cross_attn.bias", "beta", "weight_scale", "input_scale")
+_KEPT = ("cross_attn.bias", "beta", "scale")
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from clear_rt.export.calibration import StepCodec, generator_spec, windows
 from clear_rt.export.checked import Checked
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.dialect import ONNX_RUNTIME, Dialect, tensorrt
-from clear_rt.export.fp8_policy import block_linears
+from clear_rt.export.fp8_policy import Fp8Policy, calibrated
 from clear_rt.export.merge import merge_adapters
 from clear_rt.export.narrowed import narrowed
 from clear_rt.export.plans import HALVES, Graphs, PlanSet
@@ -50,10 +50,12 @@ class Networks:
         """What engines are compared with: as precise as the weights are now, and not quantised."""
         return TorchNetworks(self.dit, self.encoder, self.decoder)
 
-    def graphs(self, dialect: Dialect) -> Iterator[Graphs]:
+    def graphs(self, dialect: Dialect, tell: Tell) -> Iterator[Graphs]:
         """A few at a time, as those of the transformer are large."""
+        tell("graphs of the VAE")
         yield encoder_graphs(self.encoder, dialect)
         yield decoder_graphs(self.decoder, dialect)
+        tell("graphs of the transformer")
         yield {"control": control_graph(self.served, dialect)}
         yield {"step": step_graph(self.served, dialect)}
 
@@ -68,17 +70,17 @@ def load_networks(checked: Checked, prompt: Tensor, timesteps: Sequence[float]) 
 
 
 def quantized(networks: Networks, config: ExportConfig, checked: Checked) -> tuple[Networks, Scales]:
-    """With the policy's linears in FP8, by the scales that are given, or by what the clips show.
+    """With what the policy names in FP8, by the scales that are given, or by what the clips show.
 
     Raises ConfigError for scales of another model or without modelopt, InputError for clips without text.
     """
-    scales = _scales(networks, config, checked)
-    return replace(networks, served=quantize(networks.dit, scales)), scales
+    scales, policy = _scales(networks, config, checked), Fp8Policy(attention=config.fp8_attention)
+    return replace(networks, served=quantize(networks.dit, scales, policy)), scales
 
 
 def _scales(networks: Networks, config: ExportConfig, checked: Checked) -> Scales:
     if config.scales is not None:
-        return read_scales(config.scales, block_linears(networks.dit.config))
+        return read_scales(config.scales, calibrated(networks.dit.config))
     spec, codec = generator_spec(config, checked.found.vae_config), StepCodec(networks.encoder)
     prior = open_bundle(config.prior)
     return calibrate(networks.dit, lambda dit: _exhaust(windows(dit, config.clips, spec, codec, prior)))
@@ -89,13 +91,14 @@ def _exhaust(items: Iterator[object]) -> None:
         pass
 
 
-def store(networks: Networks, config: ExportConfig, stored: Stored, vae_sizes: VaeConfig) -> None:
+def store(networks: Networks, config: ExportConfig, stored: Stored, vae_sizes: VaeConfig, tell: Tell) -> None:
     """Graphs for ONNX Runtime and weights for the engine `cuda`, whichever the bundle is for."""
     if "onnx" in config.engines:
-        for graphs in networks.graphs(ONNX_RUNTIME):
+        for graphs in networks.graphs(ONNX_RUNTIME, tell):
             for role, program in graphs.items():
                 stored.add_graph(role, program)
     if "cuda" in config.engines:
+        tell("weights for cuda")
         stored.add_weights("vae", networks.encoder.state_dict() | networks.decoder.state_dict(), as_json(vae_sizes))
         stored.add_weights("dit", networks.served.state_dict(), as_json(networks.dit.config))
 
@@ -106,7 +109,7 @@ def narrow(networks: Networks, config: ExportConfig) -> None:
         narrowed(network, HALVES[config.precision])
 
 
-def build_plans(networks: Networks, config: ExportConfig, plans: PlanSet) -> None:
+def build_plans(networks: Networks, config: ExportConfig, plans: PlanSet, tell: Tell) -> None:
     """Engines of networks that were `narrow`ed."""
-    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plans.has_plugins)):
+    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plans.has_plugins), tell):
         plans.add(graphs)

@@ -11,13 +11,13 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clear_rt.errors import ConfigError, WeightsError
-from clear_rt.export.fp8_policy import Fp8Policy, block_linears, quantized_linears
+from clear_rt.export.fp8_policy import Fp8Policy, block_linears, quantized_linears, rounded_inputs
 from clear_rt.export.scales import Scales
 from clear_rt.models.baked import BakedDit
-from clear_rt.models.fp8 import Fp8Linear, replace_linears, scale_of
+from clear_rt.models.fp8 import Fp8Linear, Fp8Rounded, replace_modules, scale_of
 
 Run = Callable[[BakedDit], object]
 # Per output channel for weights, per tensor for inputs, which then need no pass of their own at run time.
@@ -25,7 +25,7 @@ _E4M3: dict[str, Any] = {"num_bits": (4, 3)}
 
 
 def calibrate(dit: BakedDit, run: Run) -> Scales:
-    """The largest inputs of all linears of all blocks, while `run` lets a model see what it will see at run time.
+    """The largest inputs of linears and attention of all blocks, while `run` lets a model see what it will at run time.
 
     `run` gets a model that answers as `dit` does and shares its weights; `dit` itself stays as it is.
     Raises ConfigError where modelopt is not installed, or where a linear saw nothing but zeros, NaN or infinities;
@@ -34,9 +34,10 @@ def calibrate(dit: BakedDit, run: Run) -> Scales:
     names = block_linears(dit.config)
     _check_weights(dit, names)
     with _silent() as aloud:
-        modelopt = _modelopt()
+        modelopt, watched = _modelopt(), sharing(dit)
+        attended = _watched(watched)
         try:
-            model = modelopt(sharing(dit), modelopt_config(dit), forward_loop=aloud(run))
+            model = modelopt(watched, modelopt_config(dit), forward_loop=aloud(run))
         except AssertionError as error:
             raise ConfigError(
                 f"expected finite inputs of all linears, modelopt found others ({' '.join(str(error).split())[:160]}); "
@@ -48,11 +49,27 @@ def calibrate(dit: BakedDit, run: Run) -> Scales:
         raise ConfigError(
             f"expected windows to calibrate on, found none that reached {unseen}; give clips with subtitles"
         )
-    return Scales({name: float(quantizer.amax) for name, quantizer in quantizers.items()})
+    return Scales({name: float(quantizer.amax) for name, quantizer in quantizers.items()} | attended)
+
+
+def _watched(dit: BakedDit) -> dict[str, float]:
+    """The largest queries, keys and values of every block so far, which modelopt has no place for."""
+    names = rounded_inputs(dit.config, Fp8Policy(edge_share=0, attention=True))
+    largest = dict.fromkeys(names, 0.0)
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            largest[name] = max(largest[name], float(inputs[0].abs().max()))
+
+        return hook
+
+    for name in names:
+        dit.get_submodule(name).register_forward_pre_hook(watch(name))
+    return largest
 
 
 def quantize(dit: BakedDit, scales: Scales, policy: Fp8Policy | None = None) -> BakedDit:
-    """`dit` with the linears of the policy in FP8; everything else is shared with `dit`, which stays as it is.
+    """`dit` with what the policy names in FP8; everything else is shared with `dit`, which stays as it is.
 
     Raises ConfigError where the policy leaves nothing to FP8 or `scales` are another model's, WeightsError for weights
     that are not finite.
@@ -64,15 +81,15 @@ def quantize(dit: BakedDit, scales: Scales, policy: Fp8Policy | None = None) -> 
             f"expected a transformer with blocks between its first and last {policy.edge_blocks(dit.config.layers)}, "
             f"which FP8 leaves alone, found {dit.config.layers} in all; use --precision bf16"
         )
-    return in_fp8(dit, scales, names)
+    return in_fp8(dit, scales, names + rounded_inputs(dit.config, policy))
 
 
 def in_fp8(dit: BakedDit, scales: Scales, names: Iterable[str]) -> BakedDit:
-    """As `quantize`, for the linears of these names."""
+    """As `quantize`, for the modules of these names."""
     amax = scales.of(names)
     _check_weights(dit, amax)
     made = sharing(dit)
-    replace_linears(made, {name: _fp8(_linear(dit, name), largest) for name, largest in amax.items()})
+    replace_modules(made, {name: _fp8(dit, name, largest) for name, largest in amax.items()})
     return made
 
 
@@ -94,18 +111,14 @@ def modelopt_config(dit: BakedDit) -> dict[str, Any]:
     return {"quant_cfg": [{"quantizer_name": "*", "enable": False}, *enabled], "algorithm": "max"}
 
 
-def _fp8(linear: nn.Linear, amax: float) -> Fp8Linear:
-    return Fp8Linear.of(linear, scale_of(torch.tensor(amax, device=linear.weight.device)))
-
-
-def _linear(dit: BakedDit, name: str) -> nn.Linear:
-    linear = dit.get_submodule(name)
-    assert isinstance(linear, nn.Linear)
-    return linear
+def _fp8(dit: BakedDit, name: str, amax: float) -> nn.Module:
+    module, scale = dit.get_submodule(name), scale_of(torch.tensor(amax, device=dit.time.device))
+    return Fp8Linear.of(module, scale) if isinstance(module, nn.Linear) else Fp8Rounded(scale)
 
 
 def _check_weights(dit: BakedDit, names: Iterable[str]) -> None:
-    bad = next((name for name in names if not bool(_linear(dit, name).weight.isfinite().all())), None)
+    weights = ((name, parameter) for name in names for parameter in dit.get_submodule(name).parameters())
+    bad = next((name for name, parameter in weights if not bool(parameter.isfinite().all())), None)
     if bad is not None:
         raise WeightsError(f"expected finite weights, found NaN or infinity in {bad}.weight; fetch the weights again")
 

@@ -35,7 +35,10 @@ class BakedConfig(DitSizes):
 
 
 class BakedSelfAttention(nn.Module):
-    """Queries, keys and values in one product; beta [heads] is never negative."""
+    """Queries, keys and values in one product; beta [heads] is never negative.
+
+    `attended`: what the three pass through on their way to attention, in place of which FP8 rounds them.
+    """
 
     def __init__(self, config: BakedConfig, weighted: bool) -> None:
         super().__init__()
@@ -43,6 +46,7 @@ class BakedSelfAttention(nn.Module):
         self.qkv, self.o = nn.Linear(config.width, 3 * config.width), nn.Linear(config.width, config.width)
         self.norm_q, self.norm_k = (WidthNorm(config.width, config.eps) for _ in range(2))
         self.beta = nn.Parameter(torch.zeros(config.heads)) if weighted else None
+        self.attended = nn.ModuleList(nn.Identity() for _ in "qkv")
 
     def forward(
         self,
@@ -55,7 +59,9 @@ class BakedSelfAttention(nn.Module):
         q, k, v = torch.chunk(self.qkv(x), 3, dim=-1)
         q, k = ops.queries_keys(q, k, self.norm_q, self.norm_k, self.heads, places)
         bias = key_bias(probability, self.beta) if self.beta is not None and probability is not None else None
-        return self.o(attend(q, k, split_heads(v, self.heads), bias).flatten(2))
+        given = (q, k, split_heads(v, self.heads))
+        q, k, v = (through(x) for through, x in zip(self.attended, given, strict=True))
+        return self.o(attend(q, k, v, bias).flatten(2))
 
 
 class BakedCrossAttention(nn.Module):

@@ -27,10 +27,18 @@ class Fp8Product(Protocol):
 
 def fp8_product(x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor) -> Tensor:
     """As `Fp8Product`, by its definition: both dequantised to the dtype of x, then multiplied."""
-    values = to_e4m3(x.float() / input_scale)
-    return functional.linear(
-        (values.float() * input_scale).to(x.dtype), (weight.float() * weight_scale[:, None]).to(x.dtype)
-    )
+    return functional.linear(fp8_rounded(x, input_scale), (weight.float() * weight_scale[:, None]).to(x.dtype))
+
+
+class Fp8Rounding(Protocol):
+    """x of any shape, scale fp32 [] -> x as E4M3 holds it, in its dtype."""
+
+    def __call__(self, x: Tensor, scale: Tensor) -> Tensor: ...
+
+
+def fp8_rounded(x: Tensor, scale: Tensor) -> Tensor:
+    """As `Fp8Rounding`, by its definition."""
+    return (to_e4m3(x.float() / scale).float() * scale).to(x.dtype)
 
 
 def to_e4m3(x: Tensor) -> Tensor:
@@ -48,11 +56,21 @@ def scale_of(amax: Tensor) -> Tensor:
     return torch.where(amax == 0, 1.0, bits.view(torch.float32))
 
 
-class Fp8Linear(nn.Module):
-    """As nn.Linear with weights and inputs in E4M3; made empty, to be loaded, or `of` a linear.
+class _KeepsTypes(nn.Module):
+    """Moving it and changing its dtype leave the dtypes of its buffers, E4M3 and float32, as they are."""
 
-    Moving it and changing its dtype leave the dtypes of weights and scales as they are.
-    """
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What every way to move or convert a module ends in."""
+
+        def keeping(tensor: Tensor) -> Tensor:
+            return fn(tensor) if isinstance(tensor, nn.Parameter) else _as_integers(fn, tensor)
+
+        through: Any = super()._apply
+        return through(keeping, recurse)
+
+
+class Fp8Linear(_KeepsTypes):
+    """As nn.Linear with weights and inputs in E4M3; made empty, to be loaded, or `of` a linear."""
 
     weight: Tensor
     weight_scale: Tensor
@@ -88,14 +106,20 @@ class Fp8Linear(nn.Module):
         made = self.product(x, self.weight, self.weight_scale, self.input_scale)
         return made if self.bias is None else made + self.bias
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What every way to move or convert a module ends in."""
 
-        def keeping(tensor: Tensor) -> Tensor:
-            return fn(tensor) if isinstance(tensor, nn.Parameter) else _as_integers(fn, tensor)
+class Fp8Rounded(_KeepsTypes):
+    """Rounds what passes through it to E4M3, in its dtype; for queries, keys and values of attention in FP8."""
 
-        through: Any = super()._apply
-        return through(keeping, recurse)
+    scale: Tensor
+
+    def __init__(self, scale: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(()) if scale is None else scale)
+        self.rounding: Fp8Rounding = fp8_rounded
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x in E4M3 and back, at most 448 x `scale`."""
+        return self.rounding(x, self.scale)
 
 
 def _as_integers(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
@@ -104,24 +128,31 @@ def _as_integers(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
     return fn(tensor.view(bits)).view(tensor.dtype)
 
 
-def replace_linears(model: nn.Module, linears: Mapping[str, nn.Module]) -> None:
+def replace_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
     """Puts modules in the place of those of these names, in place."""
-    for name, linear in linears.items():
+    for name, module in modules.items():
         parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, linear)
+        owner = model.get_submodule(parent)
+        if isinstance(owner, nn.ModuleList):
+            owner[int(own)] = module
+        else:
+            setattr(owner, own, module)
 
 
 def empty_fp8(model: nn.Module, names: Iterable[str]) -> None:
-    """Makes the linears of these names FP8 without values, on their devices: what loading weights starts from."""
-    empty = {}
+    """Makes the modules of these names FP8 without values, on their devices: what loading weights starts from."""
+    empty: dict[str, nn.Module] = {}
     for name in names:
-        linear = model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        with torch.device(linear.weight.device):
-            empty[name] = Fp8Linear(linear.in_features, linear.out_features, linear.bias is not None)
-    replace_linears(model, empty)
+        module = model.get_submodule(name)
+        if isinstance(module, nn.Linear):
+            with torch.device(module.weight.device):
+                empty[name] = Fp8Linear(module.in_features, module.out_features, module.bias is not None)
+        else:
+            empty[name] = Fp8Rounded()
+    replace_modules(model, empty)
 
 
 def fp8_names(state: Iterable[str]) -> list[str]:
-    """Which linears are in FP8, by the names of a state dict."""
-    return [name.removesuffix(".weight_scale") for name in state if name.endswith(".weight_scale")]
+    """Which modules are in FP8, by the names of a state dict."""
+    endings = (".weight_scale", ".scale")
+    return [name.rpartition(".")[0] for name in state if name.endswith(endings)]

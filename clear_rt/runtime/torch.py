@@ -61,14 +61,14 @@ def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
             f"found {config.latent_channels} and {config.timesteps} in manifest.json; build the bundle again"
         )
     state = _weights(path, device)
-    empty_fp8(dit, [name for name in fp8_names(state) if _is_linear(dit, name)])
+    empty_fp8(dit, [name for name in fp8_names(state) if _has_fp8(dit, name)])
     _filled(dit, state, path)
     return dit.place_turns(dit.time).eval()
 
 
-def _is_linear(dit: BakedDit, name: str) -> bool:
-    """Whether there is such a linear; of other names loading tells."""
-    return isinstance(dict(dit.named_modules()).get(name), nn.Linear)
+def _has_fp8(dit: BakedDit, name: str) -> bool:
+    """Whether there is a module that has a form in FP8; of other names loading tells."""
+    return isinstance(dict(dit.named_modules()).get(name), (nn.Linear, nn.Identity))
 
 
 def _use_triton(dit: BakedDit, *coders: nn.Module) -> None:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 
-pytest.importorskip("torch", reason="the exporter is torch: pip install '.[export]'")
+torch = pytest.importorskip("torch", reason="the exporter is torch: pip install '.[export]'")
 pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip install '.[export]'")
 if find_spec("tensorrt_rtx") is None:
     pytest.skip("engines are built by TensorRT-RTX: pip install '.[rtx]'", allow_module_level=True)
@@ -106,6 +106,31 @@ def test_a_bundle_that_lost_a_file_is_built_again(built, random_weights, tmp_pat
     found = build_bundle(str(random_weights), copy, config, BuildConfig(rebuild=True))
     assert not found.was_there
     assert open_bundle(copy).engines == ("cuda",)
+
+
+def test_fp8_goes_through_every_engine_and_its_scales_can_be_given_again(random_weights, tmp_path):
+    """Scales that are made up: their size decides how much is lost, not whether engines agree."""
+    dit = find_weights(random_weights).dit_config
+    write_scales(Scales(dict.fromkeys(calibrated(dit), 6.0)), tmp_path / "scales.json")
+    config = ExportConfig(
+        engines=("onnx", "cuda"),
+        precision="fp8",
+        fp8_attention=True,
+        scales=tmp_path / "scales.json",
+        window_latents=3,
+        overlap_latents=1,
+    )
+    found = build_bundle(str(random_weights), tmp_path / "bundle", config, BuildConfig())
+    bundle = open_bundle(tmp_path / "bundle")
+    assert bundle.generator.precision == "fp8"
+    verified = [float(text.split()[1]) for text in found.manifest["verified"].values()]
+    assert 34 <= min(verified) <= max(verified) < 90
+    assert max(verified) - min(verified) < 1
+    assert (tmp_path / "bundle" / "scales.json").read_bytes() == (tmp_path / "scales.json").read_bytes()
+    stored = load_file(bundle.generator.weights["dit"])
+    assert stored["blocks.1.ffn.0.weight"].dtype == torch.float8_e4m3fn
+    assert stored["blocks.0.ffn.0.weight"].dtype == torch.float32
+    assert "blocks.1.self_attn.attended.2.scale" in stored
 
 
 def test_engines_for_another_gpu_are_not_opened(built):

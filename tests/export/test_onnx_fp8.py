@@ -15,13 +15,14 @@ pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip ins
 onnx = pytest.importorskip("onnx", reason="looks into graphs: pip install '.[export]'")
 ort = pytest.importorskip("onnxruntime")
 
-from clear_rt.export.fp8_policy import block_linears  # noqa: E402
+from clear_rt.export.fp8_policy import block_linears, calibrated  # noqa: E402
 from clear_rt.export.onnx_fp8 import onnx_fp8_product, writing_fp8  # noqa: E402
 from clear_rt.export.quantize import in_fp8  # noqa: E402
 from clear_rt.export.scales import Scales  # noqa: E402
 from clear_rt.export.to_onnx import step_graph, traced  # noqa: E402
 from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
 from clear_rt.models.fp8 import Fp8Linear, fp8_product  # noqa: E402
+from clear_rt.runtime.onnx_session import open_session  # noqa: E402
 
 CONFIG = BakedConfig(width=64, heads=2, layers=3, ffn_width=80, occlusion=True, text_keys=5, timesteps=4)
 # An E4M3 value of `onnx.TensorProto`.
@@ -30,10 +31,10 @@ E4M3 = 17
 
 @pytest.fixture(scope="module")
 def fp8(randomise):
-    """A transformer with every linear of its blocks in FP8; most inputs saturate nowhere, some do."""
+    """A transformer with all linears and attention of its blocks in FP8; most inputs saturate nowhere, some do."""
     dit = randomise(BakedDit(CONFIG)).requires_grad_(False).eval()
     dit = dit.place_turns(dit.time)
-    return in_fp8(dit, Scales(dict.fromkeys(block_linears(CONFIG), 6.0)), block_linears(CONFIG))
+    return in_fp8(dit, Scales(dict.fromkeys(calibrated(CONFIG), 6.0)), calibrated(CONFIG))
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,12 @@ def inputs(dit, grid=(3, 6, 10), seed=0):
     return latents, dit.control(control), torch.tensor(2)
 
 
-def test_one_quantisation_and_two_dequantisations_for_each_linear(graph):
+def test_linears_are_quantised_once_and_dequantised_twice_and_attention_s_inputs_once_each(graph):
     model = onnx.load(graph)
     kinds = [node.op_type for node in model.graph.node]
-    linears = len(block_linears(CONFIG))
-    assert kinds.count("QuantizeLinear") == linears
-    assert kinds.count("DequantizeLinear") == 2 * linears
+    linears, others = len(block_linears(CONFIG)), 3 * CONFIG.layers
+    assert kinds.count("QuantizeLinear") == linears + others
+    assert kinds.count("DequantizeLinear") == 2 * linears + others
     onnx.checker.check_model(model, full_check=True)
 
 
@@ -69,7 +70,7 @@ def test_weights_take_one_byte(graph, fp8):
 @pytest.mark.parametrize("grid", [(3, 6, 10), (1, 2, 2), (4, 8, 6)])
 def test_onnx_runtime_answers_as_torch_does(graph, fp8, grid):
     given = inputs(fp8, grid)
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = open_session(graph, graph.read_bytes())
     feeds = dict(zip(("latents", "control", "row"), (t.numpy() for t in given), strict=True))
     (found,), expected = session.run(None, feeds), fp8(*given).numpy()
     assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)

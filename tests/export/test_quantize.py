@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the models are written in torch: pi
 pytest.importorskip("modelopt", reason="calibration is modelopt's: pip install '.[export]'")
 
 from clear_rt.errors import ConfigError, WeightsError  # noqa: E402
-from clear_rt.export.fp8_policy import Fp8Policy, block_linears, quantized_linears  # noqa: E402
+from clear_rt.export.fp8_policy import Fp8Policy, block_linears, calibrated, quantized_linears, rounded_inputs  # noqa: E402
 from clear_rt.export.quantize import calibrate, in_fp8, modelopt_config, quantize, sharing  # noqa: E402
 from clear_rt.export.scales import Scales  # noqa: E402
 from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
@@ -43,7 +43,7 @@ def relative(found, exact):
 
 
 def test_amax_is_the_largest_input_of_every_linear(dit, given, scales):
-    seen = dict.fromkeys(block_linears(CONFIG), 0.0)
+    seen = dict.fromkeys(calibrated(CONFIG), 0.0)
     model = sharing(dit)
 
     def watch(name):
@@ -185,3 +185,29 @@ def test_without_modelopt_it_says_what_to_install(dit, monkeypatch):
     monkeypatch.setitem(sys.modules, "modelopt", None)
     with pytest.raises(ConfigError, match=r"pip install 'clear-rt\[export\]'"):
         calibrate(dit, lambda model: None)
+
+
+def test_attention_in_fp8_rounds_queries_keys_and_values_of_inner_blocks(dit, given, scales):
+    policy = Fp8Policy(edge_share=0.25, attention=True)
+    made = quantize(dit, scales, policy)
+    names = rounded_inputs(CONFIG, policy)
+    assert names == tuple(f"blocks.{i}.self_attn.attended.{place}" for i in (1, 2) for place in range(3))
+    for name in names:
+        rounded = made.get_submodule(name)
+        x = torch.linspace(-1.0, 1.0, 99) * scales.input_amax[name]
+        step = rounded.scale * torch.exp2((x / rounded.scale).abs().clamp(min=2.0**-6).log2().floor() - 3)
+        assert ((rounded(x) - x).abs() <= step / 2).all()
+    plain = quantize(dit, scales, Fp8Policy(edge_share=0.25))
+    for window in given:
+        assert 1e-4 < relative(made(*window), plain(*window)) < 0.1
+
+
+def test_a_model_with_attention_in_fp8_is_loaded_as_it_was_stored(dit, given, scales):
+    made = quantize(dit, scales, Fp8Policy(edge_share=0.25, attention=True))
+    with torch.device("meta"):
+        loaded = BakedDit(CONFIG)
+    empty_fp8(loaded, fp8_names(made.state_dict()))
+    loaded.load_state_dict(made.state_dict(), assign=True)
+    loaded.place_turns(loaded.time).requires_grad_(False).eval()
+    assert torch.equal(loaded(*given[0]), made(*given[0]))
+    assert loaded.to(torch.bfloat16).blocks[1].self_attn.attended[0].scale.dtype == torch.float32

@@ -15,7 +15,7 @@ from clear_rt.models.fp8 import (  # noqa: E402
     Fp8Linear,
     empty_fp8,
     fp8_names,
-    replace_linears,
+    replace_modules,
     scale_of,
     to_e4m3,
 )
@@ -135,7 +135,7 @@ def test_moving_to_another_device_moves_everything():
 @pytest.mark.parametrize("bias", [True, False])
 def test_stored_as_safetensors_and_loaded_from_the_meta_device(tmp_path, bias):
     source = torch.nn.Sequential(linear(37, 19, bias), torch.nn.GELU(), linear(19, 5))
-    replace_linears(source, {"0": Fp8Linear.of(source[0], torch.tensor(4 / 448))})
+    replace_modules(source, {"0": Fp8Linear.of(source[0], torch.tensor(4 / 448))})
     save_file(source.state_dict(), tmp_path / "model.safetensors")
     state = load_file(tmp_path / "model.safetensors")
     assert fp8_names(state) == ["0"]
