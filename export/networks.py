@@ -55,8 +55,8 @@ class Networks:
         tell("graphs of the VAE")
         yield encoder_graphs(self.encoder, dialect)
         yield decoder_graphs(self.decoder, dialect)
-        tell("graphs of the transformer")
         yield {"control": control_graph(self.served, dialect)}
+        tell("graph of a step")
         yield {"step": step_graph(self.served, dialect)}
 
 

@@ -66,19 +66,6 @@ def test_the_manifest_says_what_is_in_it(random_bundle, random_weights):
     }  # fmt: skip
 
 
-def test_a_second_run_makes_the_same_bytes(random_weights, random_bundle, tmp_path):
-    """In a process of its own, whose sets have another order."""
-    target = tmp_path / random_bundle.name
-    done = command("--weights", random_weights, "-o", target, "--engine", "onnx,cuda", "--window", 5, "--overlap", 2)
-    assert done.wait() == 0, done.stderr.read()
-    files = {path.name: path.read_bytes() for path in target.iterdir()}
-    for path in random_bundle.iterdir():
-        if path.name != "manifest.json":
-            assert files[path.name] == path.read_bytes(), path.name
-    first, second = (json.loads((bundle / "manifest.json").read_text()) for bundle in (random_bundle, target))
-    assert {name: second[name] for name in first} == first
-
-
 def test_one_engine_alone(random_weights, tmp_path):
     export(random_weights, tmp_path / "weights only", ExportConfig(engines=("cuda",)))
     bundle = open_bundle(tmp_path / "weights only")
