@@ -26,7 +26,7 @@ from clear_rt.export.bake import bake
 from clear_rt.export.calibration import StepCodec, Window, generator_spec, windows
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.fp8_policy import KINDS, Fp8Policy, block_linears, quantized_linears
-from clear_rt.export.merge import merge_adapter
+from clear_rt.export.merge import merge_adapters
 from clear_rt.export.prompt import prompt_for
 from clear_rt.export.quantize import calibrate, in_fp8, sharing
 from clear_rt.export.steps import step_tables
@@ -82,7 +82,7 @@ def given(weights: Path, lora: Path | None) -> Case:
     found, config = find_weights(weights), ExportConfig(steps=STEPS, step_counts=(STEPS,))
     dit = load_dit(found.dit, found.dit_config)
     if lora is not None:
-        merge_adapter(dit, open_checkpoint(lora))
+        merge_adapters(dit, [(open_checkpoint(lora), 1.0)])
     baked = bake(dit, prompt_for(found, None).embedding, step_tables(config).timesteps)
     codec = StepCodec(EncoderStep.folded(load_vae(found.vae, found.vae_config)).to(device))
     return Case(weights.resolve().name, baked.to(device), generator_spec(config, found.vae_config), codec)

@@ -50,11 +50,6 @@ def has_occlusion(checkpoint: Checkpoint) -> bool:
     return any(is_occlusion(_unwrapped(name)) for name in checkpoint)
 
 
-def merge_adapter(dit: Dit, checkpoint: Checkpoint, lora_scale: float = 1.0) -> Merged:
-    """`merge_adapters` of one."""
-    return merge_adapters(dit, [(checkpoint, lora_scale)])[0]
-
-
 def merge_adapters(dit: Dit, adapters: Sequence[tuple[Checkpoint, float]]) -> tuple[Merged, ...]:
     """Adds the sum of lora_scale * (B @ A) over all adapters to every linear they name, in fp32, then rounds once.
 
@@ -84,11 +79,6 @@ def merge_adapters(dit: Dit, adapters: Sequence[tuple[Checkpoint, float]]) -> tu
             for name, tensor in plan.head.items():
                 tensor.copy_(checkpoint[name])
     return tuple(plan.merged for plan in plans)
-
-
-def check_adapter(config: DitConfig, checkpoint: Checkpoint) -> Merged:
-    """`check_adapters` of one."""
-    return check_adapters(config, [checkpoint])[0]
 
 
 def check_adapters(config: DitConfig, checkpoints: Sequence[Checkpoint]) -> tuple[Merged, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -50,10 +49,6 @@ class Scales:
     def text(self) -> str:
         """As JSON, the same for the same numbers, whatever order they came in."""
         return json.dumps({"format": FORMAT, "input_amax": dict(self.input_amax)}, indent=2, sort_keys=True) + "\n"
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text().encode()).hexdigest()
 
 
 def write_scales(scales: Scales, path: Path) -> None:

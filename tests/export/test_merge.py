@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the definition is written in torch:
 safetensors = pytest.importorskip("safetensors.torch", reason="weights are safetensors: pip install '.[cuda]'")
 
 from clear_rt.errors import ConfigError, WeightsError  # noqa: E402
-from clear_rt.export.merge import Merged, check_adapters, has_occlusion, merge_adapter, merge_adapters  # noqa: E402
+from clear_rt.export.merge import Merged, check_adapters, has_occlusion, merge_adapters  # noqa: E402
 from clear_rt.models.checkpoint import open_checkpoint  # noqa: E402
 from clear_rt.models.dit import Dit  # noqa: E402
 from clear_rt.models.dit_config import WAN_FUN_CONTROL, DitConfig  # noqa: E402
@@ -21,6 +21,11 @@ from clear_rt.models.dit_names import is_occlusion  # noqa: E402
 CONFIG = DitConfig(width=24, heads=2, layers=3, ffn_width=40, text_width=12, freq_width=8, image_width=10)
 PLACES = [f"{a}.{x}" for a in ("self_attn", "cross_attn") for x in "qkvo"] + ["ffn.0", "ffn.2"]
 RANK = 8
+
+
+def merge_adapter(dit, checkpoint, lora_scale=1.0):
+    """One alone."""
+    return merge_adapters(dit, [(checkpoint, lora_scale)])[0]
 
 
 def model(config=CONFIG, dtype=torch.float32):

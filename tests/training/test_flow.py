@@ -14,7 +14,7 @@ pytest.importorskip("peft", reason="Stage II needs peft: pip install '.[train]'"
 pytest.importorskip("PIL", reason="captions are drawn with Pillow: pip install '.[train]'")
 
 from clear_rt.errors import ConfigError  # noqa: E402
-from clear_rt.export.merge import merge_adapter  # noqa: E402
+from clear_rt.export.merge import merge_adapters  # noqa: E402
 from clear_rt.models.checkpoint import open_checkpoint  # noqa: E402
 from clear_rt.models.dit import Dit  # noqa: E402
 from clear_rt.models.dit_config import DitConfig  # noqa: E402
@@ -173,7 +173,7 @@ def test_what_stage_two_leaves_merges_into_what_it_computed(pairs, tmp_path):
     trainer = StageTwoTrainer(tmp_path / "two", TWO, _base(tmp_path), _sizes())
     trainer.train_to(pairs, 4)
     merged = load_dit(_base(tmp_path), _sizes())
-    found = merge_adapter(merged, open_checkpoint(tmp_path / "two" / "adapter.safetensors"))
+    (found,) = merge_adapters(merged, [(open_checkpoint(tmp_path / "two" / "adapter.safetensors"), 1.0)])
     assert (found.linears, found.rank, found.occlusion) == (10 * BASE.layers, TWO.rank, True)
     windows = pairs.validation()
     text = text_of(trainer.prompt, merged, len(windows.clean))
