@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             rows = measured(Path(scratch), options.profile, options.precision)
-    except ClearError as error:
+    except (ClearError, ImportError) as error:
         # Whether the library takes this GPU at all is what is asked: its words are the answer.
         print(f"nothing measured: {library.title} on {gpu.name}, sm_{gpu.capability}: {error}")
         rows = []

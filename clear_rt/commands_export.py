@@ -18,6 +18,8 @@ from clear_rt.export.profiles import read_profiles
 from clear_rt.progress import stages
 
 DEFAULT, BUILD = ExportConfig(), BuildConfig()
+# Of a window: 4 latents of 21, 2 of 9.
+OVERLAP_SHARE = DEFAULT.overlap_latents / DEFAULT.window_latents
 
 Weights = Annotated[
     str,
@@ -102,7 +104,8 @@ def build_engine(
         typer.Option(help="Shape of regions: 720p-band192, 720p, WxH, WxHxFRAMES, ...; may be given several times."),
     ] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(help="What the bundle holds: trt, cuda, onnx, or several with commas.")
+        list[str] | None,
+        typer.Option(help="What the bundle holds: trt, cuda, onnx, or several with commas; trt,cuda if left out."),
     ] = None,
     lora: Lora = None,
     lora_scale: LoraScale = None,
@@ -147,7 +150,7 @@ def build_engine(
     profiles = read_profiles(profile or ())
     window = profiles.window_latents or DEFAULT.window_latents
     config = ExportConfig(
-        engines=_listed(engine) or ("trt",),
+        engines=_listed(engine) or ("trt", "cuda"),
         adapters=_adapters(lora, lora_scale),
         prompt=prompt,
         prompt_file=prompt_file,
@@ -158,7 +161,7 @@ def build_engine(
         clips=tuple(calibrate or ()),
         steps=steps,
         window_latents=window,
-        overlap_latents=window // 5 if overlap is None else overlap,
+        overlap_latents=round(window * OVERLAP_SHARE) if overlap is None else overlap,
         max_pixels=max((size.width_px * size.height_px for size in profiles.sizes), default=DEFAULT.max_pixels),
         store=store,
         prior=prior,

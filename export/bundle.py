@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clear_rt.bundle import FORMAT, open_bundle
-from clear_rt.export.checked import checked_weights, package_versions
+from clear_rt.export.checked import Checked, checked_weights, package_versions
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.folder import building
 from clear_rt.export.key import Key
@@ -39,13 +39,15 @@ def export(
     *,
     plans: PlanConfig | None = None,
     key: Key | None = None,
+    checked: Checked | None = None,
     verify: bool = False,
 ) -> dict[str, Any]:
     """Make the bundle `target` from a folder of weights (`find_weights`) and return its manifest.
 
     `tell(stage)` is called as the work goes on; `notes` stands in the manifest as `training`, `key` as what it was made
-    of. `plans` says for whom TensorRT's engines are built, if `config` asks for them. With `verify` every engine that
-    can run here is compared with the networks. The bundle appears at the end or not at all.
+    of; `checked` is what was found in `weights` already. `plans` says for whom TensorRT's engines are built, where
+    `config` asks for them. With `verify` every engine that can run here is compared with the networks. The bundle
+    appears at the end or not at all.
 
     Raises:
         WeightsError: files missing, damaged, or of another model. BundleError: the bundle that the prior comes from.
@@ -54,7 +56,7 @@ def export(
         OutputError: the bundle cannot be written.
     """
     packages = package_versions(config)
-    checked, tables = checked_weights(weights, config), step_tables(config)
+    checked, tables = checked or checked_weights(weights, config), step_tables(config)
     target = Path(os.path.realpath(target))
     with building(target) as folder:
         tell("prompt")

@@ -54,6 +54,7 @@ def _described(path: Path, scale: float, merged: Merged) -> str:
 def package_versions(config: ExportConfig) -> dict[str, str]:
     """Versions of the packages that these engines' exports use. Raises ConfigError where one is missing."""
     packages = ["torch", "safetensors", *(("onnx", "onnxscript") if {"onnx", "trt"} & {*config.engines} else ())]
+    packages += ["nvidia-modelopt"] if config.precision == "fp8" and config.scales is None else []
     try:
         return {name: version(name) for name in packages}
     except PackageNotFoundError as error:

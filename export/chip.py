@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from clear_rt.errors import ConfigError, EngineError
 from clear_rt.export.build_config import BuildConfig
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.plans import PlanConfig
+from clear_rt.models.fetched import cache_home
 from clear_rt.runtime.device import Gpu, first_gpu
 from clear_rt.runtime.trt_library import Library, required_library
 
-FIRST_WITH_FP8 = 89
+FIRST_WITH_FP8, FIRST_WITH_BF16 = 89, 80
 # What TensorRT-RTX can be told to build for where there is no GPU; it names no sm_90.
 RTX_TARGETS = (75, 80, 86, 89, 120, 121)
 
@@ -31,6 +34,12 @@ def plan_config(config: ExportConfig, build: BuildConfig) -> PlanConfig | None:
         raise ConfigError(
             "expected a GPU in this machine or --target, found neither; name the GPU to build for, as in --target sm_89"
         )
+    if config.precision == "bf16" and capability < FIRST_WITH_BF16:
+        raise ConfigError(f"--precision bf16 needs compute capability 8.0 or newer, got sm_{capability}; use fp16")
+    if library.is_rtx and build.timing_cache is not None:
+        raise ConfigError(
+            f"{library.title} measures nothing while it builds, so it keeps no --timing-cache; leave it out"
+        )
     is_here = gpu is not None and gpu.capability == capability
     if not is_here:
         _require_target(library, capability, gpu)
@@ -40,8 +49,13 @@ def plan_config(config: ExportConfig, build: BuildConfig) -> PlanConfig | None:
         is_here=is_here,
         level=build.level,
         workspace_bytes=build.workspace_bytes,
-        timing_cache=None if library.is_rtx else build.timing_cache,
+        timing_cache=build.timing_cache or _own_timing_cache(library, capability),
     )
+
+
+def _own_timing_cache(library: Library, capability: int) -> Path | None:
+    """Where TensorRT keeps what it measured, unless told otherwise: another LoRA is then built in less time."""
+    return None if library.is_rtx else cache_home() / f"timing-{library.version}-sm_{capability}"
 
 
 def _require_fp8(capability: int) -> None:

@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from clear_rt.models.fetched import cache_home
+
 
 def digest(path: Path) -> str:
     """sha256 of a file's content, from the cache where size and time of change are those of the last time.
@@ -25,8 +27,7 @@ def digest(path: Path) -> str:
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "clear_rt" / "digests.json"
+    return cache_home() / "digests.json"
 
 
 def _known() -> dict[str, str]:

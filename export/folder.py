@@ -62,20 +62,23 @@ def _foreign(folder: Path) -> str | None:
     names = {path.name: path.is_file() for path in folder.iterdir()}
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        ours = {"manifest.json", *named_files(manifest)} if isinstance(manifest.get("format"), int) else set()
+        ours = (
+            {"manifest.json", *(entry["file"] for entry in file_entries(manifest))}
+            if isinstance(manifest.get("format"), int)
+            else set()
+        )
     except (OSError, ValueError, AttributeError):
         ours = set()
     return next((name for name in sorted(names) if name not in ours or not names[name]), None)
 
 
-def named_files(manifest: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    """Every file that a manifest names, at any depth."""
+def file_entries(manifest: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON
+    """Every object of a manifest that names a file, at any depth."""
     if isinstance(manifest, dict):
-        for name, value in manifest.items():
-            if name == "file" and isinstance(value, str):
-                yield value
-            else:
-                yield from named_files(value)
+        if isinstance(manifest.get("file"), str):
+            yield manifest
+        for value in manifest.values():
+            yield from file_entries(value)
 
 
 def _flush(folder: Path) -> None:

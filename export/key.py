@@ -4,44 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clear_rt.bundle import EMBEDDED
+from clear_rt.bundle import FORMAT, open_bundle
+from clear_rt.errors import ConfigError
 from clear_rt.export.checked import Checked, package_versions
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.file_digests import digest
 from clear_rt.export.plans import PlanConfig
+from clear_rt.export.prompt import PRESETS, read_prompt
 from clear_rt.models.config_json import as_json
 from clear_rt.version import __version__
 
-HEAD_WIDTHS = (64, 128)
 _ROOT = Path(__file__).resolve().parent.parent
-# The rooms whose code decides what is in a bundle.
-_ROOMS = ("export", "kernels", "clear_rt/models", "clear_rt/export", "clear_rt/kernels", "models")
+# Where the package and its two linked rooms lie: beside each other in a checkout, inside each other when installed.
+_ROOMS = ("export", "kernels", "models", "clear_rt", "clear_rt/models", "clear_rt/export", "clear_rt/kernels", ".")
+# Modules that change nothing in a bundle.
+_APART = re.compile(r"fetch|prediction|verify|plan_runner|build|key|file_digests|commands|cli|console|prose|progress")
 
 Key = dict[str, str]
 
 
 def bundle_key(checked: Checked, config: ExportConfig, plans: PlanConfig | None) -> Key:
-    """Everything that decides the bytes of a bundle, by the name of what a user would have to change."""
+    """Everything that decides the bytes of a bundle, by the name of what a user would have to change.
+
+    Raises ConfigError where a file that was named cannot be read, or a package is missing, BundleError for a prior that
+    is none.
+    """
     found = checked.found
     key = {
         "weights": _joined(map(digest, (*found.dit, found.vae))),
         "sizes": _hashed([as_json(checked.sizes), as_json(found.vae_config)]),
-        "lora": _joined(f"{digest(path)} x {scale:g}" for path, scale in config.adapters),
+        "lora": _joined(f"{digest(path)} x {scale!r}" for path, scale in config.adapters),
         "prompt": _prompt(checked, config),
-        "steps": f"{config.steps} of {list(config.all_step_counts)}, {config.timesteps}, shift {config.shift:g}",
+        "steps": f"{config.steps} of {list(config.all_step_counts)}, {config.timesteps}, shift {config.shift!r}",
         "shapes": _shapes(config),
-        "precision": f"{config.precision}{' with attention' * config.fp8_attention}, stored as {config.store}",
+        "precision": f"{_precision(config)}, stored as {config.store}",
         "scales": _scales(config),
-        "prior": digest((config.prior or EMBEDDED) / "manifest.json"),
+        "prior": hashlib.sha256(open_bundle(config.prior).prior.graph).hexdigest(),
         "engines": ", ".join(config.engines),
         "code": _code(),
         "packages": json.dumps(package_versions(config), sort_keys=True),
     }
-    return key | ({} if plans is None else _chip(plans))
+    return key | ({} if plans is None else _chip(checked, config, plans))
 
 
 def sha256(key: Mapping[str, str]) -> str:
@@ -53,48 +61,81 @@ def differing(key: Mapping[str, str], other: Mapping[str, Any]) -> list[str]:
     return [name for name in sorted(key.keys() | other.keys()) if key.get(name) != other.get(name)]
 
 
-def _chip(plans: PlanConfig) -> Key:
-    return {
+def short(value: object) -> str:
+    """A field for people: hashes by their first figures."""
+    return re.sub(r"[0-9a-f]{64}", lambda found: found[0][:12], str(value))
+
+
+def _chip(checked: Checked, config: ExportConfig, plans: PlanConfig) -> Key:
+    key = {
         "gpu": f"sm_{plans.capability}",
         "library": plans.library.title,
         "cuda": plans.library.cuda,
         "builder": f"level {plans.level}, workspace {plans.workspace_bytes}",
-    } | ({} if plans.library.is_rtx else {"plugin": _plugin(plans.capability)})
+    }
+    plugged = checked.sizes.occlusion and not plans.library.is_rtx
+    return key | ({"plugin": _plugin(checked, config, plans.capability)} if plugged else {})
 
 
-def _plugin(capability: int) -> str:
+def _plugin(checked: Checked, config: ExportConfig, capability: int) -> str:
     """TensorRT's timing cache cannot tell two versions of a plugin apart; this can."""
-    from clear_rt.export.plugin_ptx import plugin_kernel
-
-    return _joined(
-        plugin_kernel(capability, dtype, width).sha256 for dtype in ("bf16", "fp16") for width in HEAD_WIDTHS
-    )
+    try:
+        from clear_rt.export.plugin_ptx import plugin_kernel
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"occlusion-weighted attention under TensorRT needs {error.name}, which is not installed; run pip install "
+            "'clear-rt[cuda]'"
+        ) from None
+    dtype = "fp16" if config.precision == "fp16" else "bf16"
+    return plugin_kernel(capability, dtype, checked.sizes.head_width).sha256
 
 
 def _prompt(checked: Checked, config: ExportConfig) -> str:
+    """Of a stored embedding its hash, else the text and what encodes it."""
+    found, text = checked.found, PRESETS.get(config.prompt or "", config.prompt)
     if config.prompt_file is not None:
-        return f"{digest(config.prompt_file)} {config.prompt or ''}"
-    stored = checked.found.prompt
-    return f"{'' if stored is None else digest(stored)} {config.prompt or ''}"
+        return _named(config.prompt_file, "--prompt-file")
+    if found.prompt is not None and text in (None, read_prompt(found.prompt).text):
+        return digest(found.prompt)
+    encoder = [] if found.text_encoder is None else [digest(found.text_encoder)]
+    tokenizer = [] if found.tokenizer is None else sorted(p for p in found.tokenizer.rglob("*") if p.is_file())
+    return _joined([_hashed(text or PRESETS["train"]), *encoder, *map(digest, tokenizer)])
 
 
 def _shapes(config: ExportConfig) -> str:
     window = f"windows of {config.window_latents} latents, {config.overlap_latents} shared"
     sizes = ", ".join(f"{width}x{height}" for width, height in config.profiles)
-    return f"{window}, {sizes or f'{config.max_pixels} pixels at most'}"
+    return f"{window}, {sizes or f'{config.max_pixels} pixels at most'}{', of drafts' * config.draft}"
+
+
+def _precision(config: ExportConfig) -> str:
+    """Only TensorRT's engines have another than fp32, but for FP8."""
+    if config.precision == "fp8":
+        return f"fp8{' with attention' * config.fp8_attention}"
+    return config.precision if "trt" in config.engines else "fp32"
 
 
 def _scales(config: ExportConfig) -> str:
     if config.precision != "fp8":
         return ""
-    return digest(config.scales) if config.scales is not None else _joined(map(digest, config.clips))
+    if config.scales is not None:
+        return _named(config.scales, "--scales")
+    return _joined(_named(clip, "--calibrate") for clip in config.clips)
+
+
+def _named(path: Path, option: str) -> str:
+    try:
+        return digest(path)
+    except OSError as error:
+        raise ConfigError(f"{option} {path} cannot be read ({error.strerror or error}); check the path") from None
 
 
 def _code() -> str:
-    folders = [_ROOT / room for room in _ROOMS if (_ROOT / room).is_dir()]
-    files = {path.resolve() for folder in folders for path in folder.iterdir() if path.suffix in (".py", ".json")}
-    sources = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
-    return f"{__version__} {_hashed(sources)[:16]}"
+    folders = [_ROOT / room for room in _ROOMS if (_ROOT / room / "bundle.py").exists() or room != "."]
+    files = {path.resolve() for folder in folders if folder.is_dir() for path in folder.glob("*.py")}
+    files |= {path.resolve() for folder in folders if folder.is_dir() for path in folder.glob("tiles.json")}
+    sources = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if not _APART.match(path.stem))
+    return f"{__version__} {FORMAT} {_hashed(sources)[:16]}"
 
 
 def _joined(parts: Iterable[str]) -> str:

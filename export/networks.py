@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from clear_rt.bundle import open_bundle
 from clear_rt.export.bake import bake
@@ -81,9 +83,10 @@ def quantized(networks: Networks, config: ExportConfig, checked: Checked) -> tup
 def _scales(networks: Networks, config: ExportConfig, checked: Checked) -> Scales:
     if config.scales is not None:
         return read_scales(config.scales, calibrated(networks.dit.config))
-    spec, codec = generator_spec(config, checked.found.vae_config), StepCodec(networks.encoder)
-    prior = open_bundle(config.prior)
-    return calibrate(networks.dit, lambda dit: _exhaust(windows(dit, config.clips, spec, codec, prior)))
+    spec, prior = generator_spec(config, checked.found.vae_config), open_bundle(config.prior)
+    with on_gpu(networks.dit, networks.encoder):
+        codec = StepCodec(networks.encoder)
+        return calibrate(networks.dit, lambda dit: _exhaust(windows(dit, config.clips, spec, codec, prior)))
 
 
 def _exhaust(items: Iterator[object]) -> None:
@@ -105,11 +108,33 @@ def store(networks: Networks, config: ExportConfig, stored: Stored, vae_sizes: V
 
 def narrow(networks: Networks, config: ExportConfig) -> None:
     """Everything in the halves that TensorRT computes in, in place: the real model is not there twice."""
-    for network in (networks.dit, networks.served, networks.encoder, networks.decoder):
+    own = dict(networks.dit.named_parameters())
+    others = networks.served.named_parameters()
+    shared = [(p, own[name]) for name, p in others if name in own and p.data_ptr() == own[name].data_ptr()]
+    narrowed(networks.dit, HALVES[config.precision])
+    for parameter, source in shared:
+        parameter.data = source.data
+    for network in (networks.served, networks.encoder, networks.decoder):
         narrowed(network, HALVES[config.precision])
 
 
 def build_plans(networks: Networks, config: ExportConfig, plans: PlanSet, tell: Tell) -> None:
     """Engines of networks that were `narrow`ed."""
-    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plans.has_plugins), tell):
-        plans.add(graphs)
+    plugs = plans.can_plug and networks.dit.config.occlusion
+    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plugs), tell):
+        plans.add(graphs, has_plugins=plugs)
+
+
+@contextmanager
+def on_gpu(*modules: nn.Module) -> Iterator[None]:
+    """Where torch sees a GPU, modules are on it inside: on a CPU a window of the real model takes hours."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    try:
+        for module in modules:
+            module.to("cuda")
+        yield
+    finally:
+        for module in modules:
+            module.to("cpu")

@@ -8,10 +8,12 @@ Standard output is one JSON object a line: {"phase", "done", "total"} as it goes
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -43,13 +45,12 @@ def _say(fields: Mapping[str, Any]) -> None:
 def build(order: PlanOrder) -> PlanReport:
     """Raises BuildError where the library refuses the graph or finds no engine for it, OSError from files."""
     trt = import_module(order.module)
-    if order.module == "tensorrt":
-        # TensorRT-RTX has no plugins; its graphs hold none.
+    if order.has_plugins:
         from clear_rt.export.trt_plugin import register_plugin
 
         register_plugin(order.capability)
     begun = time.monotonic()
-    logger = _logger(trt)
+    logger = quiet_logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(_flags(trt))
     _parse(trt, network, logger, order.graph)
@@ -60,10 +61,12 @@ def build(order: PlanOrder) -> PlanReport:
     cache = _timing_cache(config, order.timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BuildError(logger.errors[-1] if logger.errors else "no engine could be built")
+        raise BuildError(logger.last)
     order.plan.write_bytes(plan)
     if cache is not None and order.timing_cache is not None:
-        _replace(order.timing_cache, cache.serialize())
+        # Hours were spent on the engine: a cache that cannot be kept must not cost it.
+        with suppress(OSError):
+            _replace(order.timing_cache, cache.serialize())
     kinds = [str(network.get_layer(i).type).rpartition(".")[2] for i in range(network.num_layers)]
     return PlanReport(
         plan_bytes=plan.nbytes,
@@ -132,12 +135,13 @@ def _timing_cache(config: Any, path: Path | None) -> Any:  # noqa: ANN401
 
 
 def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(f"{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.partial-{os.getpid()}")
     beside.write_bytes(data)
     beside.replace(path)
 
 
-def _logger(trt: Any) -> Any:  # noqa: ANN401
+def quiet_logger(trt: Any) -> Any:  # noqa: ANN401
     class Logger(trt.ILogger):
         """Keeps errors and what is said of memory, and prints nothing."""
 
@@ -145,6 +149,11 @@ def _logger(trt: Any) -> Any:  # noqa: ANN401
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
             self.bytes: dict[str, int] = {}
+
+        @property
+        def last(self) -> str:
+            """The last error, on one line."""
+            return " ".join(self.errors[-1].split())[:300] if self.errors else "it said nothing"
 
         def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
             if severity <= trt.ILogger.Severity.ERROR:
@@ -167,7 +176,7 @@ def _monitor(trt: Any) -> Any:  # noqa: ANN401
             self._totals[phase] = steps
 
         def step_complete(self, phase: str, step: int) -> bool:
-            _say({"phase": phase, "done": step + 1, "total": self._totals[phase]})
+            _say({"phase": phase, "done": step + 1, "total": self._totals.get(phase, step + 1)})
             return True
 
         def phase_finish(self, phase: str) -> None:

@@ -48,7 +48,8 @@ class Profile:
 class PlanOrder:
     """An engine to be built from `graph`, an ONNX file, into `plan`.
 
-    `capability` is that of the GPU to build for, such as 89; `is_here` if it is this machine's. `level` 0 to 5 is how
+    `capability` is that of the GPU to build for, such as 89; `is_here` if it is this machine's. `has_plugins`: the
+    graph holds nodes of ours. `level` 0 to 5 is how
     long the builder searches, None what the library does by itself. `timing_cache` is read if it is there, and written.
     """
 
@@ -58,6 +59,7 @@ class PlanOrder:
     profiles: Sequence[Profile]
     capability: int
     is_here: bool
+    has_plugins: bool = False
     level: int | None = None
     workspace_bytes: int | None = None
     timing_cache: Path | None = None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clear_rt.bundle import Bundle
 from clear_rt.errors import EngineError
+from clear_rt.export.plan_builder import quiet_logger
 from clear_rt.plans import PlansSpec
 from clear_rt.runtime.device import first_gpu
 from clear_rt.runtime.engine import Caches, Floats
@@ -35,8 +36,16 @@ class PlanRunner:
                 f"bundle {bundle.name} has TensorRT engines, but {obstacles[0]}; build it on this machine"
             )
         self._trt: Any = library.load()
-        self._logger = self._trt.Logger(self._trt.Logger.ERROR)
-        self._runtime = self._trt.Runtime(self._logger)
+        self._logger = quiet_logger(self._trt)
+        try:
+            self._runtime = self._trt.Runtime(self._logger)
+        except TypeError:
+            # What its bindings raise where the library gives none.
+            raise EngineError(
+                f"{library.title} does not take this GPU ({self._logger.last}); use --engine cuda"
+            ) from None
+        # On the default stream TensorRT synchronises.
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._profile = bundle.generator.profiles.index(size)
         self._plans, self._running = plans, dict[str, _Running]()
 
@@ -68,8 +77,13 @@ class PlanRunner:
 
     def _ran(self, role: str, given: Mapping[str, Tensor]) -> list[Tensor]:
         if role not in self._running:
-            self._running[role] = _Running(self._trt, self._runtime, self._plans, role, self._profile)
-        return self._running[role](given)
+            self._running[role] = _Running(self._trt, self._runtime, self._logger, self._plans, role)
+            self._running[role].choose(self._profile, self._stream)
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            made = self._running[role](given)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -83,25 +97,34 @@ class PlanRunner:
 class _Running:
     """One engine and its context."""
 
-    def __init__(self, trt: Any, runtime: Any, plans: PlansSpec, role: str, profile: int) -> None:  # noqa: ANN401
-        self._trt, self._role = trt, role
+    def __init__(self, trt: Any, runtime: Any, logger: Any, plans: PlansSpec, role: str) -> None:  # noqa: ANN401
+        self._trt, self._logger, self._role = trt, logger, role
         self._engine = runtime.deserialize_cuda_engine(plans.plans[role].path.read_bytes())
         self._context: Any = None if self._engine is None else self._engine.create_execution_context()
-        if self._context is None:
-            raise EngineError(f"TensorRT loads no engine from {plans.plans[role].path}; build the bundle again")
-        self._context.set_optimization_profile_async(profile, torch.cuda.current_stream().cuda_stream)
+        self._require(self._context is not None, "load")
         self._names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
 
+    def choose(self, profile: int, stream: torch.cuda.Stream) -> None:
+        self._require(self._context.set_optimization_profile_async(profile, stream.cuda_stream), "choose a profile of")
+        stream.synchronize()
+
     def __call__(self, given: Mapping[str, Tensor]) -> list[Tensor]:
-        """Outputs in the graph's order."""
+        """Outputs in the graph's order, on the current stream."""
         held = [tensor.contiguous() for tensor in given.values()]
         for name, tensor in zip(given, held, strict=True):
-            self._context.set_input_shape(name, tuple(tensor.shape))
-            self._context.set_tensor_address(name, tensor.data_ptr())
+            self._require(
+                self._context.set_input_shape(name, tuple(tensor.shape)), f"take {[*tensor.shape]} for {name} of"
+            )
+            self._require(self._context.set_tensor_address(name, tensor.data_ptr()), f"take {name} of")
         made = [self._output(name) for name in self._names if name not in given]
-        if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-            raise EngineError(f"TensorRT failed to run {self._role}; build the bundle again")
+        self._require(self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream), "run")
         return made
+
+    def _require(self, done: bool, what: str) -> None:
+        if not done:
+            raise EngineError(
+                f"TensorRT cannot {what} the engine {self._role} ({self._logger.last}); use --engine cuda"
+            )
 
     def _output(self, name: str) -> Tensor:
         shape = tuple(self._context.get_tensor_shape(name))

@@ -49,17 +49,17 @@ class PlanSet:
     ) -> None:
         self._folder, self._plans, self._tell = folder, plans, tell
         self._profiles = [Profile.static(window_axes(size, window_latents)) for size in sizes]
-        self.has_plugins = not plans.library.is_rtx
+        self.can_plug = not plans.library.is_rtx
         self.entries: dict[str, dict[str, Any]] = {}
         self.reports: dict[str, PlanReport] = {}
 
-    def add(self, graphs: Graphs) -> None:
+    def add(self, graphs: Graphs, *, has_plugins: bool = False) -> None:
         """Raises EngineError where an engine cannot be built."""
         for role, program in graphs.items():
             with tempfile.TemporaryDirectory(prefix=".graph-", dir=self._folder.parent) as scratch:
                 path = Path(scratch) / f"{role}.onnx"
                 save_graph(program, path)
-                self._build(role, path, self._profiles)
+                self._build(role, path, self._profiles, has_plugins)
 
     def add_prior(self, graph: Path, short_side_px: int, multiple_px: int) -> None:
         """The occlusion prior as its bundle has it, in float32, for working pictures of any aspect up to 4:1."""
@@ -72,7 +72,7 @@ class PlanSet:
             _take_floats(graph, path)
             self._build("prior", path, [wide, tall])
 
-    def _build(self, role: str, graph: Path, profiles: Sequence[Profile]) -> None:
+    def _build(self, role: str, graph: Path, profiles: Sequence[Profile], has_plugins: bool = False) -> None:
         plan, plans = self._folder / f"{role}.plan", self._plans
         order = PlanOrder(
             module=plans.library.module,
@@ -81,6 +81,7 @@ class PlanSet:
             profiles=profiles,
             capability=plans.capability,
             is_here=plans.is_here,
+            has_plugins=has_plugins,
             level=plans.level,
             workspace_bytes=plans.workspace_bytes,
             timing_cache=plans.timing_cache,

@@ -6,7 +6,6 @@ Sizes follow from the networks'. The factors are what TensorRT-RTX 1.7.1 reporte
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from clear_rt.export.build_config import BuildConfig
 from clear_rt.export.checked import Checked, checked_weights
 from clear_rt.export.chip import plan_config
 from clear_rt.export.config import ExportConfig
-from clear_rt.export.key import Key, bundle_key, differing, sha256
+from clear_rt.export.key import Key, bundle_key, differing, sha256, short
 from clear_rt.export.plans import PlanConfig, window_axes
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.sources import weights_source
@@ -41,16 +40,18 @@ _PROMPT_KEYS = 64
 
 def prediction(weights: str, output: Path, config: ExportConfig, build: BuildConfig) -> dict[str, dict[str, Any]]:
     """Headings and facts, only JSON types. Needs no GPU. Raises what `plan_config` and `checked_weights` raise."""
-    plans = plan_config(config, build)
+    # Without a GPU and without its name everything but what depends on it can be said.
+    nameless = build.capability is None and first_gpu() is None
+    plans = None if nameless else plan_config(config, build)
     checked = checked_weights(weights_source(weights), config)
     key = bundle_key(checked, config, plans)
     found = {
         "machine": _machine(plans),
-        "made of": {name: _short(value) for name, value in key.items() if value},
+        "made of": {name: short(value) for name, value in key.items() if value},
         "bundle": {"folder": str(output), "key": sha256(key)[:16], "there": _there(output, key)}
         | _sizes(checked, config),
     }
-    if plans is not None:
+    if "trt" in config.engines:
         found["memory while running, GB"] = {
             f"{size.width_px}x{size.height_px}": _gb(_running_bytes(checked, config, size)) for size in config.profiles
         }
@@ -69,18 +70,13 @@ def _there(output: Path, key: Key) -> str:
     return f"a bundle with other {', '.join(fields)}" if fields else "this very bundle: nothing will be built"
 
 
-def _short(value: str) -> str:
-    """Hashes by their first figures."""
-    return re.sub(r"[0-9a-f]{64}", lambda found: found[0][:12], value)
-
-
 def _machine(plans: PlanConfig | None) -> dict[str, Any]:
     gpu, library = first_gpu(), library_found()
     return {
         "gpu": "none" if gpu is None else f"{gpu.name}, sm_{gpu.capability}, {gpu.memory_bytes / 1e9:.0f} GB",
         "driver": "none" if gpu is None else f"{gpu.driver}, CUDA {gpu.cuda}",
         "tensorrt": "none" if library is None else library.title,
-        "built for": "-" if plans is None else f"sm_{plans.capability}",
+        "built for": "not named: give --target" if plans is None else f"sm_{plans.capability}",
     }
 
 
@@ -142,11 +138,12 @@ def _cache_values(checked: Checked, size: Size) -> int:
 
 def _falls_back(config: ExportConfig, plans: PlanConfig | None) -> dict[str, str]:
     """What will not run as one would wish, and why."""
-    if plans is None:
+    if "trt" not in config.engines:
         return {"trt": "no engine is built; cuda and onnx run the bundle"}
+    library = library_found() if plans is None else plans.library
     weighted = (
         "in standard operations, eight columns wider: TensorRT-RTX has no plugins"
-        if plans.library.is_rtx
+        if library is None or library.is_rtx
         else "our kernel, as a plugin"
     )
     return {

@@ -54,8 +54,11 @@ def _followed(lines: IO[str], progress: Progress) -> dict[str, Any]:
 
 def _failure(order: PlanOrder, reason: str, status: int) -> EngineError:
     killed = f"its process ended with {status}; " if status < 0 else ""
-    lack = "memory" in reason.lower() or status == -9
-    remedy = "free some memory or lower --workspace" if lack else "use --engine cuda or onnx, or another precision"
+    remedy = "use --engine cuda or onnx, or another precision"
+    if "memory" in reason.lower() or status == -9:
+        remedy = "free some memory or lower --workspace"
+    elif "No space" in reason:
+        remedy = "free some disk space"
     return EngineError(
         f"{order.module} built no engine of {order.graph.name} for sm_{order.capability} ({killed}{reason}); {remedy}"
     )

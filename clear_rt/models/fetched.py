@@ -35,9 +35,14 @@ class Record:
     files: Mapping[str, HubFile]
 
 
+def cache_home() -> Path:
+    """Our folder among caches. Raises RuntimeError where there is no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clear-rt"
+
+
 def fetched_home() -> Path:
     """The folder of everything that was fetched without naming one, by owner, name and commit."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clear-rt" / "weights"
+    return cache_home() / "weights"
 
 
 def fetched_folders(repository: str) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from clear_rt.bundle import open_bundle  # noqa: E402
 from clear_rt.errors import BundleError, EngineError, ExitStatus, OutputError  # noqa: E402
+from clear_rt.export import verify  # noqa: E402
 from clear_rt.export.build import build_bundle  # noqa: E402
 from clear_rt.export.build_config import BuildConfig  # noqa: E402
 from clear_rt.export.config import ExportConfig  # noqa: E402
@@ -26,6 +27,7 @@ from clear_rt.export.fp8_policy import calibrated  # noqa: E402
 from clear_rt.export.scales import Scales, write_scales  # noqa: E402
 from clear_rt.models.weights_folder import find_weights  # noqa: E402
 from clear_rt.plans import PLAN_ROLES  # noqa: E402
+from clear_rt.runtime.device import Gpu  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 from clear_rt.shapes import Size  # noqa: E402
 
@@ -123,13 +125,88 @@ def test_a_bundle_without_a_key_is_not_taken_for_the_same(built, random_weights,
         build_bundle(str(random_weights), copy, EVERYTHING, SM_89)
 
 
-def test_a_bundle_that_lost_a_file_is_built_again(built, random_weights, tmp_path):
-    copy = shutil.copytree(built[0], tmp_path / "bundle")
-    (copy / "dit.safetensors").unlink()
-    config = ExportConfig(engines=("cuda",), window_latents=3, overlap_latents=1)
-    found = build_bundle(str(random_weights), copy, config, BuildConfig(rebuild=True))
+@pytest.fixture(scope="module")
+def small(random_weights, tmp_path_factory):
+    """A bundle that is made in a second, and how."""
+    target, config = tmp_path_factory.mktemp("small") / "bundle", ExportConfig(engines=("cuda",))
+    assert not build_bundle(str(random_weights), target, config, BuildConfig()).was_there
+    return target, config
+
+
+def lose(bundle):
+    (bundle / "dit.safetensors").unlink()
+
+
+def damage(bundle):
+    path = bundle / "dit.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def age(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"format": manifest["format"] - 1}))
+
+
+def forget(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["verified"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("change", [lose, damage, age, forget])
+def test_a_bundle_that_cannot_be_used_or_was_not_verified_is_built_again(small, random_weights, tmp_path, change):
+    copy = shutil.copytree(small[0], tmp_path / "bundle")
+    change(copy)
+    found = build_bundle(str(random_weights), copy, small[1], BuildConfig())
     assert not found.was_there
+    assert found.manifest["verified"]["cuda"].startswith("PSNR 99.0 dB")
     assert open_bundle(copy).engines == ("cuda",)
+    assert build_bundle(str(random_weights), copy, small[1], BuildConfig()).was_there
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 1, "file": "' + 5000 * "a" + '"}', "null"])
+def test_a_manifest_that_is_none_is_a_folder_of_something_else(random_weights, tmp_path, content):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.json").write_text(content)
+    with pytest.raises(OutputError, match=r"holds manifest\.json, which is none of a bundle's files"):
+        build_bundle(str(random_weights), tmp_path / "bundle", ExportConfig(engines=("cuda",)), BuildConfig())
+
+
+def test_engines_for_a_gpu_that_is_not_the_one_here_stay_unverified(built, random_weights, monkeypatch):
+    monkeypatch.setattr(verify, "first_gpu", lambda: Gpu("NVIDIA H100", 90, 80 << 30, "13.0", "580.1"))
+    check = verify.Check(None, ExportConfig(**{**FIELDS, "engines": ("trt",)}), find_weights(random_weights))
+    assert check.bundle(open_bundle(built[0]), None) == {
+        "trt": "unverified: they were built for sm_89, this GPU is sm_90 (NVIDIA H100)"
+    }
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--precision", "fp8", "--scales", "none.json"], ExitStatus.USAGE, "--scales none.json cannot be read"),
+        (["--precision", "fp8", "--scales", "/"], ExitStatus.USAGE, "--scales / cannot be read (Is a directory)"),
+        (["--precision", "fp8", "--calibrate", "none.mp4"], ExitStatus.USAGE, "--calibrate none.mp4 cannot be read"),
+        (["--prompt-file", "none"], ExitStatus.USAGE, "--prompt-file none cannot be read"),
+        (["--prior", "none"], ExitStatus.BUNDLE, "none is no bundle"),
+        (["--lora", "none.safetensors"], ExitStatus.WEIGHTS, "none.safetensors"),
+    ],
+)
+def test_files_that_are_not_there(random_weights, tmp_path, options, status, said, dry):
+    done = command("--weights", random_weights, "-o", tmp_path / "b", "--engine", "cuda", *options, *dry)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_dry_run_needs_no_name_of_a_gpu(random_weights, tmp_path):
+    options = ["--weights", random_weights, "-o", tmp_path / "b", "--profile", "live33", "--dry-run", "--json"]
+    said = json.loads(command(*options).stdout)
+    assert "windows of 9 latents, 2 shared, 1280x192" in said["made of"]["shapes"]
+    assert said["bundle"]["there"] == "nothing"
 
 
 def test_fp8_goes_through_every_engine_and_its_scales_can_be_given_again(random_weights, tmp_path):

@@ -46,9 +46,18 @@ def test_the_gpu_of_the_machine_is_built_for(machine):
 
 def test_without_a_gpu_rtx_builds_for_what_it_names(machine):
     machine(None, RTX)
-    found = plan_config(config(), BuildConfig(target="sm_89", timing_cache=Path("timing")))
-    # RTX measures nothing while it builds, and says so of its timing cache.
+    found = plan_config(config(), BuildConfig(target="sm_89"))
     assert (found.capability, found.is_here, found.timing_cache) == (89, False, None)
+
+
+def test_a_timing_cache_is_kept_by_tensorrt_alone(machine, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    machine(H100, TENSORRT)
+    kept = plan_config(config(), BuildConfig()).timing_cache
+    assert kept == tmp_path / "clear-rt" / "timing-11.4.0.106-sm_90"
+    machine(None, RTX)
+    with pytest.raises(ConfigError, match="it keeps no --timing-cache; leave it out"):
+        plan_config(config(), BuildConfig(target="sm_89", timing_cache=Path("timing")))
 
 
 def test_a_bundle_without_engines_needs_neither(machine):
@@ -74,6 +83,7 @@ def test_a_bundle_without_engines_needs_neither(machine):
             r"8\.9 or newer, sm_80 has none \(an A100 has int8.*--precision bf16",
         ),
         (None, RTX, "fp8", "sm_80", ConfigError, "use --precision bf16"),
+        (None, RTX, "bf16", "sm_75", ConfigError, "bf16 needs compute capability 8.0 or newer, got sm_75; use fp16"),
     ],
 )
 def test_what_cannot_be_built(machine, gpu, library, precision, target, kind, said):

@@ -12,7 +12,7 @@ from clear_rt.export.file_digests import digest
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "clear_rt" / "digests.json"
+    return tmp_path / "cache" / "clear-rt" / "digests.json"
 
 
 @pytest.fixture
