@@ -67,7 +67,7 @@ def _foreign(folder: Path) -> str | None:
             if isinstance(manifest.get("format"), int)
             else set()
         )
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         ours = set()
     return next((name for name in sorted(names) if name not in ours or not names[name]), None)
 

@@ -12,6 +12,7 @@ import pytest
 
 from clear_rt.bundle import EMBEDDED, open_bundle
 from clear_rt.errors import BundleError, EngineError
+from clear_rt.plans import PLAN_ROLES
 from clear_rt.prior import Prior
 from clear_rt.runtime.engine import open_engine
 from clear_rt.shapes import Box
@@ -151,14 +152,23 @@ def test_an_engine_that_the_bundle_lacks_is_refused(name):
         open_engine(name, open_bundle())
 
 
+def _add_plans(folder):
+    """Files that pass for engines, for a GPU that nobody has."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    plan = {"file": "prior.onnx", "sha256": manifest["prior"]["sha256"], "activation_bytes": 0}
+    plans = {"library": "tensorrt_rtx", "version": "1.7", "cuda": "13", "capability": 75, "precision": "fp16"}
+    _edit(folder, generator=manifest["generator"] | {"plans": plans | {"files": dict.fromkeys(PLAN_ROLES, plan)}})
+
+
 def test_an_engine_that_this_version_cannot_run_is_named(copy):
+    _add_plans(copy)
     _edit(copy, engines=["onnx", "trt"])
-    with pytest.raises(EngineError, match=r"--engine trt: .*does not run TensorRT yet; use --engine onnx"):
+    with pytest.raises(EngineError, match=r"--engine trt: .* has engines, but they .*sm_75.*; use --engine onnx"):
         open_engine("trt", open_bundle(copy))
     assert open_engine("auto", open_bundle(copy)).name == "onnx"
     _edit(copy, engines=["trt"])
     for asked in ("trt", "auto", "onnx"):
-        with pytest.raises(EngineError, match=rf"--engine {asked}: .*holds trt.*give a bundle that was built for onnx"):
+        with pytest.raises(EngineError, match=rf"--engine {asked}: .*give a bundle that was built for onnx"):
             open_engine(asked, open_bundle(copy))
 
 

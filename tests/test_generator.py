@@ -94,9 +94,11 @@ def test_each_engine_needs_only_its_own_files(fake):
     fake.generator |= {"weights": {}, "models": {}}
     found = fake.open().generator
     assert (found.weights, found.models) == ({}, {})
+    assert found.plans is None
     fake.manifest["engines"] = ["trt"]
     fake.generator |= {"graphs": {}}
-    assert fake.open().generator.graphs == {}
+    with pytest.raises(BundleError, match="lacks 'plans'"):
+        fake.open()
 
 
 def test_integers_are_numbers_and_profiles_may_be_none(fake):
