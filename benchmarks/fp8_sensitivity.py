@@ -31,7 +31,7 @@ from clear_rt.export.prompt import prompt_for
 from clear_rt.export.quantize import calibrate, in_fp8, sharing
 from clear_rt.export.steps import step_tables
 from clear_rt.generator import GeneratorSpec
-from clear_rt.latents import Codec
+from clear_rt.latents import Encoder
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.dit_config import DitConfig
@@ -57,7 +57,7 @@ class Case:
     name: str
     dit: BakedDit
     spec: GeneratorSpec
-    codec: Codec
+    codec: Encoder
 
 
 def trained(bundle: Bundle) -> Case:

@@ -13,7 +13,7 @@ import typer
 from clear_rt.console import Told
 from clear_rt.errors import ConfigError
 from clear_rt.export.build_config import BuildConfig
-from clear_rt.export.config import ExportConfig, Precision, Store, Timesteps
+from clear_rt.export.config import ExportConfig, Precision, Store, Timesteps, lacking
 from clear_rt.export.profiles import read_profiles
 from clear_rt.progress import stages
 
@@ -206,9 +206,7 @@ def _torch_needed() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ConfigError(
-            f"a bundle needs {error.name} to be made, which is not installed; run pip install 'clear-rt[export]'"
-        ) from error
+        raise lacking(error.name) from error
 
 
 def _built(weights: str, output: Path, config: ExportConfig, build: BuildConfig, as_json: bool) -> Told:

@@ -19,15 +19,24 @@ Floats = NDArray[np.float32]
 _HALF = np.float32(127.5)
 
 
-class Codec(Protocol):
-    """What is needed of an engine: `clear_rt.runtime.engine.Engine` says what the two do."""
+class Encoder(Protocol):
+    """What `encode` needs of an engine: `clear_rt.runtime.engine.Engine` says what that does."""
 
     def encode(self, frames: Floats, caches: Sequence[Any] | None) -> tuple[Floats, Sequence[Any]]: ...
+
+
+class Decoder(Protocol):
+    """What `decode` needs of an engine."""
+
     def decode(self, latent: Floats, caches: Sequence[Any] | None) -> tuple[Floats, Sequence[Any]]: ...
 
 
+class Codec(Encoder, Decoder, Protocol):
+    """Both."""
+
+
 def encode(
-    engine: Codec,
+    engine: Encoder,
     pictures: Iterable[UInt8],
     total_frames: int,
     *,
@@ -60,7 +69,7 @@ def encode(
             yield latent
 
 
-def decode(engine: Codec, latents: Iterable[Floats], total_frames: int) -> Iterator[Floats]:
+def decode(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Iterator[Floats]:
     """Latents float32 [C, h, w] to pictures float32 [H, W, 3], 0..255, as many as `total_frames`.
 
     Latents are pulled when they are needed. Raises ValueError where they are too few, EngineError where the engine

@@ -25,7 +25,7 @@ from clear_rt.errors import InputError
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.steps import step_tables
 from clear_rt.generator import GeneratorSpec, StepTable
-from clear_rt.latents import Codec, encode
+from clear_rt.latents import Encoder, encode
 from clear_rt.leading import Leading, Shown
 from clear_rt.matting import Matting, looked, queue_frames
 from clear_rt.models.baked import BakedDit
@@ -81,7 +81,7 @@ def generator_spec(config: ExportConfig, vae: VaeConfig) -> GeneratorSpec:
 
 
 def windows(
-    dit: BakedDit, videos: Sequence[Path], spec: GeneratorSpec, codec: Codec, prior: Bundle
+    dit: BakedDit, videos: Sequence[Path], spec: GeneratorSpec, codec: Encoder, prior: Bundle
 ) -> Iterator[Window]:
     """What `dit` is given while it denoises a window of every stretch of text, step by step.
 
@@ -104,7 +104,7 @@ def windows(
         )
 
 
-def _controls(info: frames.VideoInfo, spec: GeneratorSpec, codec: Codec, prior: Bundle) -> Iterator[list[Floats]]:
+def _controls(info: frames.VideoInfo, spec: GeneratorSpec, codec: Encoder, prior: Bundle) -> Iterator[list[Floats]]:
     """The control latents [C, h, w] of a window of every run."""
     looking = Prior(OnnxEngine(prior), prior.prior.multiple_px)
     working = working_size(info.width_px, info.height_px, prior.prior.short_side_px)
@@ -166,7 +166,7 @@ def _plain(info: frames.VideoInfo) -> Generator[Shown, None, None]:
 
 
 class StepCodec:
-    """The encoder's step as `latents.encode` calls it; there is nothing to decode."""
+    """The encoder's step as `latents.encode` calls it."""
 
     def __init__(self, step: EncoderStep) -> None:
         self._step, self._device = step, step.conv1.weight.device
@@ -176,9 +176,6 @@ class StepCodec:
         """As `clear_rt.runtime.engine.Engine.encode`."""
         latent, *kept = self._step(torch.from_numpy(pictures)[None].to(self._device), *(caches or ()))
         return latent[0, :, 0].float().cpu().numpy(), kept
-
-    def decode(self, latent: Floats, caches: Sequence[Any] | None) -> tuple[Floats, Sequence[Any]]:
-        raise NotImplementedError
 
 
 class _Watched:

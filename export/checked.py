@@ -7,9 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from clear_rt.errors import ConfigError
-from clear_rt.export.config import ExportConfig
+from clear_rt.export.config import ExportConfig, lacking
+from clear_rt.export.file_digests import digest
 from clear_rt.export.merge import Merged, check_adapters, has_occlusion
-from clear_rt.export.stored import file_entry
 from clear_rt.models.checkpoint import Checkpoint, open_checkpoint
 from clear_rt.models.dit_config import DitConfig
 from clear_rt.models.weights import dit_state, vae_state
@@ -45,10 +45,9 @@ def checked_weights(weights: Path, config: ExportConfig) -> Checked:
 
 
 def _described(path: Path, scale: float, merged: Merged) -> str:
-    entry = file_entry(path)
     head = ", occlusion head" if merged.occlusion else ""
     said = f"{merged.linears} linears of rank {merged.rank}{head}"
-    return f"{entry['file']} (sha256 {entry['sha256']}), scale {scale:g}, {said}"
+    return f"{path.name} (sha256 {digest(path)}), scale {scale:g}, {said}"
 
 
 def package_versions(config: ExportConfig) -> dict[str, str]:
@@ -58,9 +57,7 @@ def package_versions(config: ExportConfig) -> dict[str, str]:
     try:
         return {name: version(name) for name in packages}
     except PackageNotFoundError as error:
-        raise ConfigError(
-            f"a bundle needs {error.name} to be made, which is not installed; run pip install 'clear-rt[export]'"
-        ) from None
+        raise lacking(error.name) from None
 
 
 def _check_channels(found: WeightsFolder, weights: Path) -> None:

@@ -23,6 +23,13 @@ PATCH_PX = 16
 MOST_KEYS_FP16 = 65_504
 
 
+def lacking(package: str | None) -> ConfigError:
+    """For a package that bundles are made with and that is not installed."""
+    return ConfigError(
+        f"a bundle needs {package} to be made, which is not installed; run pip install 'clear-rt[export]'"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
     """How weights become a bundle. The windows' defaults are Wan's 81 frames with 16 of overlap.

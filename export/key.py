@@ -9,19 +9,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import clear_rt
 from clear_rt.bundle import FORMAT, open_bundle
 from clear_rt.errors import ConfigError
 from clear_rt.export.checked import Checked, package_versions
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.file_digests import digest
 from clear_rt.export.plans import PlanConfig
-from clear_rt.export.prompt import PRESETS, read_prompt
+from clear_rt.export.prompt import PRESETS, preset, read_prompt, serves
 from clear_rt.models.config_json import as_json
 from clear_rt.version import __version__
 
-_ROOT = Path(__file__).resolve().parent.parent
-# Where the package and its two linked rooms lie: beside each other in a checkout, inside each other when installed.
-_ROOMS = ("export", "kernels", "models", "clear_rt", "clear_rt/models", "clear_rt/export", "clear_rt/kernels", ".")
+_PACKAGE = Path(clear_rt.__file__).parent
+_ROOMS = (".", "export", "kernels", "models")
 # Modules that change nothing in a bundle.
 _APART = re.compile(r"fetch|prediction|verify|plan_runner|build|key|file_digests|commands|cli|console|prose|progress")
 
@@ -92,10 +92,10 @@ def _plugin(checked: Checked, config: ExportConfig, capability: int) -> str:
 
 def _prompt(checked: Checked, config: ExportConfig) -> str:
     """Of a stored embedding its hash, else the text and what encodes it."""
-    found, text = checked.found, PRESETS.get(config.prompt or "", config.prompt)
+    found, text = checked.found, preset(config.prompt)
     if config.prompt_file is not None:
         return _named(config.prompt_file, "--prompt-file")
-    if found.prompt is not None and text in (None, read_prompt(found.prompt).text):
+    if found.prompt is not None and serves(read_prompt(found.prompt), text):
         return digest(found.prompt)
     encoder = [] if found.text_encoder is None else [digest(found.text_encoder)]
     tokenizer = [] if found.tokenizer is None else sorted(p for p in found.tokenizer.rglob("*") if p.is_file())
@@ -131,9 +131,8 @@ def _named(path: Path, option: str) -> str:
 
 
 def _code() -> str:
-    folders = [_ROOT / room for room in _ROOMS if (_ROOT / room / "bundle.py").exists() or room != "."]
-    files = {path.resolve() for folder in folders if folder.is_dir() for path in folder.glob("*.py")}
-    files |= {path.resolve() for folder in folders if folder.is_dir() for path in folder.glob("tiles.json")}
+    files = [path for room in _ROOMS for path in (_PACKAGE / room).glob("*.py")]
+    files.append(_PACKAGE / "kernels" / "tiles.json")
     sources = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if not _APART.match(path.stem))
     return f"{__version__} {FORMAT} {_hashed(sources)[:16]}"
 

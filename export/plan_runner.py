@@ -16,6 +16,7 @@ from clear_rt.export.plan_builder import quiet_logger
 from clear_rt.plans import PlansSpec
 from clear_rt.runtime.device import first_gpu
 from clear_rt.runtime.engine import Caches, Floats
+from clear_rt.runtime.torch_networks import as_array
 from clear_rt.runtime.trt_library import library_found
 from clear_rt.shapes import Size
 
@@ -52,12 +53,12 @@ class PlanRunner:
     def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """As `Engine.encode`."""
         latent, *kept = self._vae("encoder", "frames", frames[None], caches)
-        return _array(latent)[0, :, 0], kept
+        return as_array(latent)[0, :, 0], kept
 
     def decode(self, latent: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """As `Engine.decode`."""
         frames, *kept = self._vae("decoder", "latent", latent[None, :, None], caches)
-        return _array(frames)[0], kept
+        return as_array(frames)[0], kept
 
     def control(self, latents: Floats) -> Tensor:
         """As `Engine.control`."""
@@ -65,7 +66,7 @@ class PlanRunner:
 
     def velocity(self, latents: Floats, control: Tensor, row: int) -> Floats:
         """As `Engine.velocity`."""
-        return _array(self.step(_tensor(latents[None]), control, torch.tensor(row, device="cuda")))[0]
+        return as_array(self.step(_tensor(latents[None]), control, torch.tensor(row, device="cuda")))[0]
 
     def step(self, latents: Tensor, control: Tensor, row: Tensor) -> Tensor:
         """`velocity` of latents [1, C, L, h, w] on the GPU, which stay there; row int64 []."""
@@ -140,8 +141,3 @@ class _Running:
 
 def _tensor(array: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).cuda()
-
-
-def _array(tensor: Tensor) -> Floats:
-    array: Floats = tensor.float().cpu().numpy()
-    return array

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clear_rt.errors import ConfigError
+from clear_rt.export.config import PATCH_PX
 from clear_rt.shapes import Size
 
 # A window of 81 frames unless said otherwise.
@@ -19,7 +20,6 @@ _NAMED: dict[str, tuple[int, int, int | None]] = {
     "live33": (1280, 192, 33),
 }
 NAMES = tuple(_NAMED)
-MULTIPLE_PX = 16
 LATENT_FRAMES = 4
 _SIZES = re.compile(r"(\d{1,5})x(\d{1,5})(?:x(\d{1,5}))?")
 
@@ -54,9 +54,9 @@ def _read(text: str) -> tuple[Size, int | None]:
     if sizes is None:
         raise ConfigError(f"--profile must be one of {', '.join(NAMES)}, WxH or WxHxFRAMES, got {text!r}")
     width, height, given = int(sizes[1]), int(sizes[2]), sizes[3]
-    if min(width, height) < 1 or width % MULTIPLE_PX or height % MULTIPLE_PX:
-        near = "x".join(str(max(1, round(side / MULTIPLE_PX)) * MULTIPLE_PX) for side in (width, height))
-        raise ConfigError(f"--profile needs sides that are multiples of {MULTIPLE_PX} px, got {text!r}; try {near}")
+    if min(width, height) < 1 or width % PATCH_PX or height % PATCH_PX:
+        near = "x".join(str(max(1, round(side / PATCH_PX)) * PATCH_PX) for side in (width, height))
+        raise ConfigError(f"--profile needs sides that are multiples of {PATCH_PX} px, got {text!r}; try {near}")
     frames = None if given is None else int(given)
     if frames is not None and frames % LATENT_FRAMES != 1:
         near_frames = max(1, round((frames - 1) / LATENT_FRAMES) * LATENT_FRAMES + 1)

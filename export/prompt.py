@@ -48,7 +48,7 @@ def prompt_for(found: WeightsFolder, text: str | None = None, file: Path | None 
     what is stored, and "train" where nothing is. With `file` neither the folder's prompt nor its encoder is looked at.
     Raises WeightsError where the prompt is not to be had, or does not fit the model.
     """
-    text = None if text is None else PRESETS.get(text, text)
+    text = preset(text)
     prompt = _from_folder(found, text) if file is None else _from_file(file, text)
     origin = f"beside {found.vae}" if file is None else f"in {file}"
     if len(prompt.embedding) > found.dit_config.text_tokens:
@@ -108,9 +108,19 @@ def _from_file(file: Path, text: str | None) -> Prompt:
     return stored
 
 
+def preset(text: str | None) -> str | None:
+    """The text of a preset where `text` is the name of one, else `text` itself."""
+    return None if text is None else PRESETS.get(text, text)
+
+
+def serves(stored: Prompt | None, text: str | None) -> bool:
+    """Whether a stored prompt is taken where `text`, None for any, is asked for."""
+    return stored is not None and text in (None, stored.text)
+
+
 def _from_folder(found: WeightsFolder, text: str | None) -> Prompt:
     stored = read_prompt(found.prompt) if found.prompt is not None else None
-    if stored is not None and text in (None, stored.text):
+    if stored is not None and serves(stored, text):
         return stored
     if found.text_encoder is not None and found.tokenizer is not None:
         return _encoded(PRESETS["train"] if text is None else text, found.text_encoder, found.tokenizer)

@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
-from clear_rt.kernels.narrow import E4M3_MAX, e4m3_ref
+from clear_rt.models.fp8 import E4M3_MAX, to_e4m3
 
 BLOCK_TOKENS = 128
 # Below it lie subnormal scales, whose reciprocal may be infinite.
@@ -36,7 +36,7 @@ def quantized_ref(x: Tensor) -> tuple[Tensor, Tensor]:
     tokens, blocks = x.shape[1], blocks_of(x.shape[1])
     padded = functional.pad(x, (0, 0, 0, 0, 0, blocks * BLOCK_TOKENS - tokens))
     scale = scale_ref(padded.unflatten(1, (blocks, BLOCK_TOKENS)).permute(0, 3, 1, 2, 4))
-    return e4m3_ref(x / _of_tokens(scale, tokens)), scale
+    return to_e4m3(x / _of_tokens(scale, tokens)), scale
 
 
 def dequantized(values: Tensor, scale: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from clear_rt.kernels.chips import capability_of, has_fp8
 from clear_rt.kernels.contract import Contract
-from clear_rt.kernels.narrow import E4M3, narrow
+from clear_rt.kernels.narrow import narrow
 from clear_rt.kernels.norm_modulate import check_modulation, norm_modulate_ref, normalised
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import WIDTH, Variant, pointers
+from clear_rt.models.fp8 import E4M3
 
 OP = "gate_residual"
 

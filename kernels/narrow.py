@@ -8,24 +8,14 @@ E4M3, the float of FP8 linears and attention, has 4 bits of exponent and 3 of si
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from clear_rt.kernels.chips import INTERPRETED
-
-E4M3 = torch.float8_e4m3fn
-E4M3_MAX = 448.0
 
 _INTERPRETED = tl.constexpr(INTERPRETED)
 # Adding and taking it away leaves a float below 2**22 rounded to an integer.
 _ROUNDING = tl.constexpr(1.5 * 2**23)
-
-
-def e4m3_ref(x: Tensor) -> Tensor:
-    """`x` in E4M3; what is beyond the largest value is clamped, NaN stays."""
-    return x.clamp(-E4M3_MAX, E4M3_MAX).to(E4M3)
 
 
 @triton.jit

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from clear_rt.kernels.chips import capability_of, has_fp8, require_fp8
 from clear_rt.kernels.contract import Contract
-from clear_rt.kernels.narrow import E4M3, e4m3_ref, narrow
+from clear_rt.kernels.narrow import narrow
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import WIDTH, Variant, pointers
+from clear_rt.models.fp8 import E4M3, to_e4m3
 
 OP = "norm_modulate"
 
@@ -27,7 +28,7 @@ def norm_modulate_ref(x: Tensor, shift: Tensor, scale: Tensor, eps: float, inver
     """The formula, in fp32 at least; the sum is rounded once."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     y = functional.layer_norm(wide, x.shape[-1:], eps=eps) * (1 + scale) + shift
-    return y.to(x.dtype) if inverse is None else e4m3_ref(y * inverse)
+    return y.to(x.dtype) if inverse is None else to_e4m3(y * inverse)
 
 
 @triton.jit

@@ -25,10 +25,11 @@ from clear_rt.kernels.attention_blocks import HEAD_WIDTHS, LOWEST, load_tokens, 
 from clear_rt.kernels.chips import capability_of, has_fp8, require_fp8
 from clear_rt.kernels.contract import FLOATS, Contract
 from clear_rt.kernels.fp8_blocks import BLOCK_TOKENS, blocks_of, dequantized, quantized_ref
-from clear_rt.kernels.narrow import E4M3, E4M3_MAX, e4m3_ref, narrow
+from clear_rt.kernels.narrow import narrow
 from clear_rt.kernels.quantize_values import quantize_values_ref
 from clear_rt.kernels.tiles import Tile, tile
 from clear_rt.kernels.variant import Variant, pointers
+from clear_rt.models.fp8 import E4M3, E4M3_MAX, to_e4m3
 
 OP = "occlusion_attention_fp8"
 # q8, q_scale, k8, k_scale, v8, v_scale.
@@ -72,7 +73,7 @@ def fp8_algorithm_ref(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, cent
     q, k = dequantized(*quantized_ref(q)), dequantized(*quantized_ref(keys))
     v8, v_scale = quantize_values_ref(v)
     v = dequantized(v8.permute(0, 3, 1, 2), v_scale)[:, : k.shape[1]]
-    weights = e4m3_ref(_weights(q, k, bias) * E4M3_MAX).float()
+    weights = to_e4m3(_weights(q, k, bias) * E4M3_MAX).float()
     total = weights.sum(-1, keepdim=True)
     return torch.einsum("bhnm,bmhd->bnhd", weights / total.where(total > 0, 1), v)
 

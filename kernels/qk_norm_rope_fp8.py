@@ -22,10 +22,11 @@ from torch import Tensor
 from clear_rt.kernels.chips import capability_of, has_fp8, require_fp8
 from clear_rt.kernels.contract import Contract
 from clear_rt.kernels.fp8_blocks import BLOCK_TOKENS, block_scale, blocks_of, quantized_ref
-from clear_rt.kernels.narrow import E4M3, narrow
+from clear_rt.kernels.narrow import narrow
 from clear_rt.kernels.qk_norm_rope import STRIDES, check, constants, norm_rope_ref, turn_of, turned, turns_at
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import HEAD_WIDTH, WIDTH, Variant, pointers
+from clear_rt.models.fp8 import E4M3
 
 OP = "qk_norm_rope_fp8"
 Quantized = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -19,9 +19,10 @@ from clear_rt.kernels.attention_blocks import HEAD_WIDTHS
 from clear_rt.kernels.chips import capability_of, has_fp8, require_fp8
 from clear_rt.kernels.contract import Contract
 from clear_rt.kernels.fp8_blocks import BLOCK_TOKENS, block_scale, blocks_of, quantized_ref
-from clear_rt.kernels.narrow import E4M3, narrow
+from clear_rt.kernels.narrow import narrow
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import Variant, pointers
+from clear_rt.models.fp8 import E4M3
 
 OP = "quantize_values"
 

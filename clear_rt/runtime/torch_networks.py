@@ -24,14 +24,14 @@ class TorchNetworks:
     def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """As `Engine.encode`."""
         latent, *kept = self._ran(self._encoder, _tensor(frames, self._encoder.conv1.weight), *(caches or ()))
-        return _array(latent[0, :, 0]), kept
+        return as_array(latent[0, :, 0]), kept
 
     def decode(self, latent: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """As `Engine.decode`."""
         frames, *kept = self._ran(
             self._decoder, _tensor(latent, self._decoder.conv2.weight)[:, :, None], *(caches or ())
         )
-        return _array(frames[0]), kept
+        return as_array(frames[0]), kept
 
     def control(self, latents: Floats) -> Tensor:
         """As `Engine.control`."""
@@ -43,7 +43,7 @@ class TorchNetworks:
         found = self._ran(
             self._dit, _tensor(latents, self._dit.time), control, torch.tensor(row, device=self._dit.time.device)
         )
-        return _array(found[0])
+        return as_array(found[0])
 
     @torch.inference_mode()
     def _ran(self, network: Callable[..., Any], *inputs: Tensor) -> Any:  # noqa: ANN401 - what the network returns
@@ -59,7 +59,8 @@ def _tensor(array: Floats, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(like)[None]
 
 
-def _array(tensor: Tensor) -> Floats:
+def as_array(tensor: Tensor) -> Floats:
+    """In float32, on the CPU."""
     array: Floats = tensor.float().cpu().numpy()
     return array
 

@@ -34,9 +34,9 @@ def graph(path, operator="MatMul", domain=""):
     return path
 
 
-def order(tmp_path, path, capability=89, profiles=(ROWS,), **options):
+def order(tmp_path, path, capability=89, profiles=(ROWS,), module="tensorrt_rtx", **options):
     return PlanOrder(
-        module="tensorrt_rtx",
+        module=module,
         graph=path,
         plan=tmp_path / "it.plan",
         profiles=profiles,
@@ -44,6 +44,14 @@ def order(tmp_path, path, capability=89, profiles=(ROWS,), **options):
         is_here=False,
         **options,
     )
+
+
+def built_elsewhere(tmp_path, module, code):
+    """What `code` does with an order, in a process of its own, where the library is a module in `tmp_path`."""
+    asked = order(tmp_path, tmp_path / "g.onnx", module=module)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", code, asked.as_json()]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize("capability", [80, 89])
@@ -97,24 +105,13 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 def test_a_builder_that_is_killed_is_one_sentence_and_leaves_nothing(tmp_path):
     """By its own hand, as when the system is out of memory: the child is a process whose module kills itself."""
     (tmp_path / "killing.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    asked = PlanOrder(
-        module="killing",
-        graph=tmp_path / "g.onnx",
-        plan=tmp_path / "it.plan",
-        profiles=(ROWS,),
-        capability=89,
-        is_here=True,
-    )
     code = (
         "import sys; from clear_rt.export.plan_order import PlanOrder\n"
         "from clear_rt.export.to_engine import build_plan\n"
         "try: build_plan(PlanOrder.from_json(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-c", code, asked.as_json()], capture_output=True, text=True, env=environment
-    )
+    done = built_elsewhere(tmp_path, "killing", code)
     assert done.stdout.startswith("EngineError killing built no engine of g.onnx for sm_89")
     assert f"its process ended with -{signal.SIGKILL.value}" in done.stdout
     assert "free some memory" in done.stdout
@@ -126,14 +123,6 @@ def test_an_interrupt_ends_the_builder(tmp_path):
         "print(json.dumps({'phase': str(os.getpid()), 'done': 1, 'total': 1}), flush=True)\n"
         "time.sleep(600)\n"
     )
-    asked = PlanOrder(
-        module="waiting",
-        graph=tmp_path / "g.onnx",
-        plan=tmp_path / "it.plan",
-        profiles=(ROWS,),
-        capability=89,
-        is_here=True,
-    )
     code = (
         "import os, signal, sys; from clear_rt.export.plan_order import PlanOrder\n"
         "from clear_rt.export.to_engine import build_plan\n"
@@ -141,10 +130,7 @@ def test_an_interrupt_ends_the_builder(tmp_path):
         "    print(phase, flush=True); os.kill(os.getpid(), signal.SIGINT)\n"
         "build_plan(PlanOrder.from_json(sys.argv[1]), tell)"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-c", code, asked.as_json()], capture_output=True, text=True, env=environment
-    )
+    done = built_elsewhere(tmp_path, "waiting", code)
     assert "KeyboardInterrupt" in done.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.stdout), 0)
