@@ -1,14 +1,15 @@
-"""The trained transformer of an ONNX bundle as a torch model: weights read back out of its graphs.
+"""The trained networks of an ONNX bundle as torch models: weights read back out of its graphs.
 
 The embedded clear-tiny ships as graphs alone. Their initialisers are what `export.to_onnx` made of a `BakedDit`:
 parameters under their names, the weights of products transposed, and the prompt's keys widened by the padding's bias.
+Those of the VAE keep their names, but for the gains of norms, which are multiplied by the root of their channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import sqrt
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -16,9 +17,14 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from clear_rt.bench.sizes import sizes_of
 from clear_rt.bundle import GeneratorSpec
 from clear_rt.models.attention import BIAS_COLUMNS
 from clear_rt.models.baked import BakedConfig, BakedDit
+from clear_rt.models.vae_blocks import RmsNorm
+from clear_rt.models.vae_step import DecoderStep, EncoderStep
+
+_Step = TypeVar("_Step", EncoderStep, DecoderStep)
 
 
 class _Graph:
@@ -45,6 +51,13 @@ class _Graph:
         for node in self.nodes("Add", 1):
             if node.input[0] in products and node.input[1].endswith(".bias"):
                 yield f"{node.input[1].removesuffix('bias')}weight", self._turned(products[node.input[0]])
+
+    def convolutions(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights and biases of all convolutions. Equal biases are stored once, under one of their names."""
+        for node in self.nodes("Conv", 1):
+            _, weight, bias = node.input
+            yield weight, self.tensor(weight)
+            yield f"{weight.removesuffix('weight')}bias", self.tensor(bias)
 
     def first_linear(self) -> Tensor:
         """The patch embedding, whose bias is none or added later."""
@@ -95,3 +108,22 @@ def _prompt(step: _Graph, node: Any, config: BakedConfig) -> Iterator[tuple[str,
     yield "k", keys[..., :width].contiguous()
     yield "bias", keys[:, 0, width] * (BIAS_COLUMNS / sqrt(width))
     yield "v", step.tensor(node.input[2]).reshape(config.text_keys, config.heads, width)
+
+
+def embedded_vae(spec: GeneratorSpec) -> tuple[EncoderStep, DecoderStep]:
+    """The steps of a bundle's VAE; those of the first step are the same without the convolutions over time."""
+    sizes = sizes_of(spec).vae
+    with torch.device("meta"):
+        encoder, decoder = EncoderStep(sizes), DecoderStep(sizes)
+    return _with_weights(encoder, spec, "encoder_next"), _with_weights(decoder, spec, "decoder_next")
+
+
+def _with_weights(step: _Step, spec: GeneratorSpec, role: str) -> _Step:
+    graph = _Graph(spec.graphs[role].graph)
+    gains = [n.input[1] for n in graph.nodes("Mul", 1) if graph.constants[n.input[1]].shape[1:] in ((1, 1), (1, 1, 1))]
+    state = dict(graph.convolutions())
+    norms = [(name, module) for name, module in step.named_modules() if isinstance(module, RmsNorm)]
+    for (name, norm), gain in zip(norms, gains, strict=True):
+        state[f"{name}.gamma"] = graph.tensor(gain) / sqrt(len(norm.gamma))
+    step.load_state_dict(state, assign=True)
+    return step.requires_grad_(False).eval()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.kernel_cases import (
     BOX,
@@ -18,6 +19,7 @@ from benchmarks.kernel_cases import (
     WAN,
     Grid,
     KernelCase,
+    Rival,
     Size,
     torch_rivals,
 )
@@ -29,15 +31,19 @@ from clear_rt.kernels.gate_residual import (
     gate_residual_norm_ref,
     gate_residual_ref,
 )
+from clear_rt.kernels.gelu import gelu, gelu_ref, quantized, quantized_ref
 from clear_rt.kernels.norm_modulate import norm_modulate, norm_modulate_ref
 from clear_rt.kernels.qk_norm_rope import norm_rope_ref, qk_norm_rope, qk_norm_rope_ref, turns_at, turns_table
 from clear_rt.kernels.qk_norm_rope_fp8 import key_center, qk_norm_rope_fp8, qk_norm_rope_fp8_ref
 from clear_rt.kernels.quantize_values import quantize_values, quantize_values_ref
+from clear_rt.kernels.rms_norm import rms_norm, rms_norm_ref
 
 GRIDS = (BOX, FULL)
 EPS = 1e-6
 # Brings normal numbers to a deviation of 50: E4M3 ends at 448.
 INVERSE = 50.0
+# Of a feed-forward network between its linears; the other is no multiple of any block.
+WAN_HIDDEN, TINY_HIDDEN = 8960, 200
 
 
 def token_cases(device: torch.device, *, tiny: bool) -> Iterator[KernelCase]:
@@ -48,9 +54,12 @@ def token_cases(device: torch.device, *, tiny: bool) -> Iterator[KernelCase]:
         for to_fp8 in (False, True) if with_fp8 else (False,):
             yield _modulate_case(device, size, grid.tokens, to_fp8)
             yield _residual_norm_case(device, size, grid.tokens, to_fp8)
+            yield _gelu_case(device, TINY_HIDDEN if tiny else WAN_HIDDEN, grid.tokens, to_fp8)
         yield _residual_case(device, size, grid.tokens)
+        yield _rms_norm_case(device, size, grid.tokens)
         yield _rope_case(device, size, grid)
         if with_fp8:
+            yield _quantized_case(device, size, grid.tokens)
             yield _rope_fp8_case(device, size, grid)
             yield _values_case(device, size, grid.tokens)
 
@@ -110,6 +119,59 @@ def _residual_norm_case(device: torch.device, size: Size, tokens: int, to_fp8: b
         bytes=tokens * size.width * (2 + 2 + 2 + (1 if to_fp8 else 2)),
         rivals=torch_rivals(gate_residual_norm_ref),
         **_tolerance(to_fp8),
+    )
+
+
+def _gelu_case(device: torch.device, hidden: int, tokens: int, to_fp8: bool) -> KernelCase:
+    def inputs() -> Sequence[Any]:
+        x = torch.randn(1, tokens, hidden, device=device, dtype=torch.bfloat16)
+        return x, torch.full((1,), INVERSE, device=device) if to_fp8 else None
+
+    def exact(x: Tensor, inverse: Tensor | None) -> Tensor:
+        made = functional.gelu(x.double(), approximate="tanh")
+        return made if inverse is None else (made * inverse).clamp(-448, 448)
+
+    own = Rival(name="torch's own", call=lambda x, _: functional.gelu(x, approximate="tanh"))
+    return KernelCase(
+        op="gelu",
+        shape=_shape(tokens, to_fp8),
+        modules=("gelu",),
+        inputs=inputs,
+        call=gelu,
+        exact=exact,
+        bytes=tokens * hidden * (2 + (1 if to_fp8 else 2)),
+        rivals=torch_rivals(gelu_ref) if to_fp8 else (own, *torch_rivals(gelu_ref)),
+        **_tolerance(to_fp8),
+    )
+
+
+def _quantized_case(device: torch.device, size: Size, tokens: int) -> KernelCase:
+    return KernelCase(
+        op="quantized",
+        shape=_shape(tokens, True),
+        modules=("gelu",),
+        inputs=lambda: (_tokens(device, size, tokens), torch.full((1,), INVERSE, device=device)),
+        call=quantized,
+        exact=lambda x, inverse: (x.double() * inverse).clamp(-448, 448),
+        bytes=tokens * size.width * (2 + 1),
+        rivals=torch_rivals(quantized_ref),
+        tolerance=E4M3_TOLERANCE,
+    )
+
+
+def _rms_norm_case(device: torch.device, size: Size, tokens: int) -> KernelCase:
+    def inputs() -> Sequence[Any]:
+        return _tokens(device, size, tokens), torch.randn(size.width, device=device, dtype=torch.bfloat16), EPS
+
+    return KernelCase(
+        op="rms_norm",
+        shape=_shape(tokens, False),
+        modules=("rms_norm",),
+        inputs=inputs,
+        call=rms_norm,
+        exact=lambda x, weight, eps: rms_norm_ref(x.double(), weight.double(), eps),
+        bytes=tokens * size.width * (2 + 2),
+        rivals=torch_rivals(rms_norm_ref),
     )
 
 

@@ -32,6 +32,8 @@ _ATTENTION_BLOCKS = {"BLOCK_QUERIES": (64, 128), "BLOCK_KEYS": (32, 64, 128)}
 SPACES: Mapping[str, Space] = {
     "norm_modulate": Space(("norm_modulate",), warps=(1, 2, 4, 8)),
     "gate_residual": Space(("gate_residual", "gate_residual_norm"), warps=(1, 2, 4, 8)),
+    "rms_norm": Space(("rms_norm",), warps=(1, 2, 4, 8)),
+    "gelu": Space(("gelu", "quantized"), {"BLOCK": (1024, 2048, 4096, 8192)}),
     "norm_silu": Space(("norm_silu",), {"ELEMENTS": (1024, 2048, 4096, 8192)}),
     "window_step": Space(("window_step",), {"BLOCK": _STRETCHES}),
     "hold_overlap": Space(("hold_overlap", "fade_overlap"), {"BLOCK": _STRETCHES}),

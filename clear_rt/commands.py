@@ -11,6 +11,7 @@ import typer
 
 from clear_rt import prose
 from clear_rt.burn.config import BurnConfig, Position, ScriptName, StyleName
+from clear_rt.commands_bench import bench
 from clear_rt.commands_export import build_engine, export
 from clear_rt.commands_fetch import fetch
 from clear_rt.config import (
@@ -211,3 +212,4 @@ def info(
 app.command()(export)
 app.command()(build_engine)
 app.command()(fetch)
+app.command()(bench)

@@ -13,7 +13,7 @@ RegionMode = Literal["auto", "full", "fixed"]
 CompositeMode = Literal["membrane", "paste", "off"]
 FillMode = Literal["model", "membrane"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
-KernelsName = Literal["torch", "triton"]
+KernelsName = Literal["auto", "torch", "triton"]
 Policy = Literal["paper", "reference", "stream"]
 
 
@@ -140,11 +140,11 @@ class RunConfig:
     write: WriteConfig = field(default_factory=WriteConfig)
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     engine: EngineName = "auto"
-    kernels: KernelsName = "torch"
+    kernels: KernelsName = "auto"
     bundle: Path | None = None
 
     def __post_init__(self) -> None:
-        _require(self.kernels in get_args(KernelsName), f"--kernels must be torch or triton, got {self.kernels}")
+        _require(self.kernels in get_args(KernelsName), f"--kernels must be auto, torch or triton, got {self.kernels}")
         if self.composite.fill == "membrane":
             given = self.denoise
             refuse_model_options(

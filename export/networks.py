@@ -18,6 +18,7 @@ from clear_rt.export.dialect import ONNX_RUNTIME, Dialect, tensorrt
 from clear_rt.export.fp8_policy import Fp8Policy, calibrated
 from clear_rt.export.merge import merge_adapters
 from clear_rt.export.narrowed import narrowed
+from clear_rt.export.plan_order import Axes
 from clear_rt.export.plans import HALVES, Graphs, PlanSet
 from clear_rt.export.quantize import calibrate, quantize
 from clear_rt.export.scales import Scales, read_scales
@@ -52,14 +53,14 @@ class Networks:
         """What engines are compared with: as precise as the weights are now, and not quantised."""
         return TorchNetworks(self.dit, self.encoder, self.decoder)
 
-    def graphs(self, dialect: Dialect, tell: Tell) -> Iterator[Graphs]:
-        """A few at a time, as those of the transformer are large."""
-        tell("graphs of the VAE")
-        yield encoder_graphs(self.encoder, dialect)
-        yield decoder_graphs(self.decoder, dialect)
-        yield {"control": control_graph(self.served, dialect)}
+    def graphs(self, dialect: Dialect, tell: Tell, fixed: Axes | None = None) -> Iterator[Graphs]:
+        """A few at a time, as those of the transformer are large; for any size, or for one that is `fixed`."""
         tell("graph of a step")
-        yield {"step": step_graph(self.served, dialect)}
+        yield {"control": control_graph(self.served, dialect, fixed)}
+        yield {"step": step_graph(self.served, dialect, fixed)}
+        tell("graphs of the VAE")
+        yield encoder_graphs(self.encoder, dialect, fixed)
+        yield decoder_graphs(self.decoder, dialect, fixed)
 
 
 def load_networks(checked: Checked, prompt: Tensor, timesteps: Sequence[float]) -> Networks:
@@ -121,7 +122,7 @@ def narrow(networks: Networks, config: ExportConfig) -> None:
 def build_plans(networks: Networks, config: ExportConfig, plans: PlanSet, tell: Tell) -> None:
     """Engines of networks that were `narrow`ed."""
     plugs = plans.can_plug and networks.dit.config.occlusion
-    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plugs), tell):
+    for graphs in networks.graphs(tensorrt(HALVES[config.precision], plugins=plugs), tell, plans.only_axes):
         plans.add(graphs, has_plugins=plugs)
 
 

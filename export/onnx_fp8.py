@@ -16,9 +16,12 @@ from torch.nn import functional
 from clear_rt.models.fp8 import E4M3, Fp8Linear, Fp8Product, Fp8Rounded, Fp8Rounding
 
 
-def onnx_fp8_product(x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor) -> Tensor:
+def onnx_fp8_product(
+    x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """As `clear_rt.models.fp8.fp8_product`, as ONNX nodes; it can be exported, not run. x is fp32 or bf16."""
-    return functional.linear(onnx_fp8_rounded(x, input_scale), _dequantised(weight, weight_scale.to(x.dtype)))
+    made = functional.linear(onnx_fp8_rounded(x, input_scale), _dequantised(weight, weight_scale.to(x.dtype)))
+    return made if bias is None else made + bias
 
 
 def onnx_fp8_rounded(x: Tensor, scale: Tensor) -> Tensor:

@@ -48,7 +48,10 @@ class PlanSet:
         tell: Tell = lambda stage: None,
     ) -> None:
         self._folder, self._plans, self._tell = folder, plans, tell
-        self._profiles = [Profile.static(window_axes(size, window_latents)) for size in sizes]
+        windows = [window_axes(size, window_latents) for size in sizes]
+        self._profiles = [Profile.static(axes) for axes in windows]
+        # Of a single profile: graphs with no other size are traced in a fraction of the time.
+        self.only_axes = windows[0] if len(windows) == 1 else None
         self.can_plug = not plans.library.is_rtx
         self.entries: dict[str, dict[str, Any]] = {}
         self.reports: dict[str, PlanReport] = {}

@@ -34,7 +34,10 @@ from clear_rt.kernels.variant import Variant
 MODULES = (
     "norm_modulate",
     "gate_residual",
+    "rms_norm",
+    "gelu",
     "norm_silu",
+    "causal_conv",
     "window_step",
     "hold_overlap",
     "qk_norm_rope",

@@ -1,10 +1,12 @@
 """silu(rms_norm(x)) behind the two frames before it: the input of the VAE's next causal convolution, in its buffer.
 
-The buffer `joined` [B, C, 2 + T, H, W] lies in channels_last_3d memory and outlives the step: the step after takes its
-past from the end of it. Frames are read once and written once; norm, SiLU and joining apart do so three times.
+The buffer `joined` [B, C, 2 + T, H, W] lies in channels_last_3d memory. Frames are read once and written once; norm,
+SiLU and joining apart do so three times. The step after takes its past from the end of `joined`, or, where many layers
+share one buffer, from `kept`. `joined` may have a border of one position around its frames, which is left as it is:
+zeros there are the padding of the convolution.
 
 One program holds some positions with all their channels, and goes through their frames. Nobody else touches these, so
-that the past may come from `joined` itself.
+that the past may come from `joined` or from `kept` itself.
 """
 
 from __future__ import annotations
@@ -44,60 +46,78 @@ def norm_silu_ref(x: Tensor, gamma: Tensor, past: Tensor | None = None) -> Tenso
 
 
 @triton.jit
-def _block_of(ptr, frame, first, positions, CHANNELS: tl.constexpr):
-    """Where the positions from `first` on begin in a frame; 64 bits, as `frame` counts through all batches."""
-    return ptr + (frame * positions + first) * CHANNELS
+def _place(position, width, BORDER: tl.constexpr):
+    """Where a position lies in a frame with a border around it."""
+    if BORDER == 0:
+        return position
+    return (position // width + BORDER) * (width + 2 * BORDER) + position % width + BORDER
 
 
-@triton.jit(do_not_specialize=["frames", "past_frames", "positions"])
+@triton.jit(do_not_specialize=["frames", "past_frames", "height", "width"])
 def norm_silu_kernel(
     x_ptr,
     gamma_ptr,
     joined_ptr,
     past_ptr,
+    kept_ptr,
     frames,
     past_frames,
-    positions,
+    height,
+    width,
     CHANNELS: tl.constexpr,
     BLOCK_CHANNELS: tl.constexpr,
     BLOCK_POSITIONS: tl.constexpr,
+    BORDER: tl.constexpr,
+    PAST_BORDER: tl.constexpr,
 ):
     first, batch = tl.program_id(0).to(tl.int64) * BLOCK_POSITIONS, tl.program_id(1).to(tl.int64)
-    rows, columns = tl.arange(0, BLOCK_POSITIONS)[:, None], tl.arange(0, BLOCK_CHANNELS)[None, :]
+    positions = height * width
+    padded = (height + 2 * BORDER) * (width + 2 * BORDER)
+    past_padded = (height + 2 * PAST_BORDER) * (width + 2 * PAST_BORDER)
+    rows, columns = first + tl.arange(0, BLOCK_POSITIONS)[:, None], tl.arange(0, BLOCK_CHANNELS)[None, :]
+    inside = (rows < positions) & (columns < CHANNELS)
     block = rows * CHANNELS + columns
-    inside = (first + rows < positions) & (columns < CHANNELS)
+    joined_block = joined_ptr + _place(rows, width, BORDER) * CHANNELS + columns
     to = batch * (frames + _PAST)
     older = tl.zeros([BLOCK_POSITIONS, BLOCK_CHANNELS], joined_ptr.dtype.element_ty)
     newer = older
     if past_ptr is not None:
         end = (batch + 1) * past_frames
-        older = tl.load(_block_of(past_ptr, end - 2, first, positions, CHANNELS) + block, mask=inside)
-        newer = tl.load(_block_of(past_ptr, end - 1, first, positions, CHANNELS) + block, mask=inside)
-        # Where the past comes from `joined`, a store may hit what another thread still has to load.
+        past_block = past_ptr + _place(rows, width, PAST_BORDER) * CHANNELS + columns
+        older = tl.load(past_block + (end - 2) * past_padded * CHANNELS, mask=inside)
+        newer = tl.load(past_block + (end - 1) * past_padded * CHANNELS, mask=inside)
+        # Where the past comes from what is written, a store may hit what another thread still has to load.
         tl.debug_barrier()
-    tl.store(_block_of(joined_ptr, to, first, positions, CHANNELS) + block, older, mask=inside)
-    tl.store(_block_of(joined_ptr, to + 1, first, positions, CHANNELS) + block, newer, mask=inside)
+    tl.store(joined_block + to * padded * CHANNELS, older, mask=inside)
+    tl.store(joined_block + (to + 1) * padded * CHANNELS, newer, mask=inside)
     gamma = tl.load(gamma_ptr + columns, mask=columns < CHANNELS, other=0.0).to(tl.float32)
     for frame in range(frames):
-        x_block = _block_of(x_ptr, batch * frames + frame, first, positions, CHANNELS) + block
+        x_block = x_ptr + (batch * frames + frame) * positions * CHANNELS + block
         x = tl.load(x_block, mask=inside, other=0.0).to(tl.float32)
         square = tl.sum(x * x, 1, keep_dims=True)
         square = tl.maximum(square, _LEAST_SQUARE, propagate_nan=tl.PropagateNan.ALL)
         y = x * tl.math.rsqrt(square / CHANNELS) * gamma
         y = narrow(y / (1.0 + tl.exp(-y)), joined_ptr.dtype.element_ty)
-        tl.store(_block_of(joined_ptr, to + _PAST + frame, first, positions, CHANNELS) + block, y, mask=inside)
+        tl.store(joined_block + (to + _PAST + frame) * padded * CHANNELS, y, mask=inside)
+        older = newer
+        newer = y
+    if kept_ptr is not None:
+        kept_block = kept_ptr + batch * _PAST * positions * CHANNELS + block
+        tl.store(kept_block, older, mask=inside)
+        tl.store(kept_block + positions * CHANNELS, newer, mask=inside)
 
 
-@torch.library.custom_op("clear_rt::norm_silu", mutates_args=("joined",))
-def norm_silu(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None = None) -> None:
-    """x [B, C, T, H, W] of any float, gamma [C] -> all of joined [B, C, 2 + T, H, W], both in channels_last_3d memory.
+@torch.library.custom_op("clear_rt::norm_silu", mutates_args=("joined", "kept"))
+def norm_silu(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None = None, kept: Tensor | None = None) -> None:
+    """x [B, C, T, H, W] of any float, gamma [C] -> joined [B, C, 2 + T, H, W] or [B, C, 2 + T, H + 2, W + 2].
 
-    joined begins with the last two frames of `past` [B, C, 2 or more, H, W], the buffer of the step before, or with
-    zeros where the run begins. `past` may be `joined` itself, else they share no memory.
+    joined begins with the last two frames of `past` [B, C, 2 or more, H, W], or with zeros where the run begins; of the
+    larger one the border stays as it is. Its last two frames are `kept` [B, C, 2, H, W] as well where that is given.
+    `past` may be `joined` or `kept` itself, else none of them share memory. All lie in channels_last_3d memory.
 
     Raises ValueError for other shapes, dtypes or strides, EngineError where there is no GPU.
     """
-    _check(x, gamma, joined, past)
+    border, past_border = _check(x, gamma, joined, past, kept)
     batches, channels, frames, height, width = x.shape
     chosen = tile(OP, capability_of(x))
     blocks = _blocks(channels, chosen)
@@ -106,10 +126,14 @@ def norm_silu(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None = No
         gamma,
         joined,
         past,
+        kept,
         frames,
         0 if past is None else past.shape[2],
-        height * width,
+        height,
+        width,
         **blocks,
+        BORDER=border,
+        PAST_BORDER=past_border,
         num_warps=chosen.warps,
         num_stages=chosen.stages,
     )
@@ -120,23 +144,36 @@ def _norm_silu_fake(*_: object) -> None:
     return None
 
 
-def _check(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None) -> None:
+def _check(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None, kept: Tensor | None) -> tuple[int, int]:
+    """The borders of joined and past."""
     if x.ndim == 5 and 0 in x.shape:
         raise ValueError(f"{OP}: expected x that is not empty, got {[*x.shape]}")
     contract = Contract(OP)
     contract.tensor("x", x, "B C T H W", dense_axes=0)
     contract.tensor("gamma", gamma, "C")
-    contract.tensor("joined", joined, f"B C {PAST_FRAMES + x.shape[2]} H W", (x.dtype,), dense_axes=0)
+    height, width = x.shape[3:]
+    border = int(joined.ndim == 5 and joined.shape[3] == height + 2)
+    axes = _axes(height, width, border)
+    contract.tensor("joined", joined, f"B C {PAST_FRAMES + x.shape[2]} {axes}", (x.dtype,), dense_axes=0)
+    past_border = 0
     if past is not None:
-        contract.tensor("past", past, "B C P H W", (x.dtype,), dense_axes=0)
+        past_border = border if past.data_ptr() == joined.data_ptr() else 0
+        contract.tensor("past", past, f"B C P {_axes(height, width, past_border)}", (x.dtype,), dense_axes=0)
         if past.shape[2] < PAST_FRAMES:
             raise ValueError(f"{OP}: expected past of {PAST_FRAMES} frames or more, got {past.shape[2]}")
-    for name, tensor in (("x", x), ("joined", joined), ("past", past)):
+    if kept is not None:
+        contract.tensor("kept", kept, f"B C {PAST_FRAMES} H W", (x.dtype,), dense_axes=0)
+    for name, tensor in (("x", x), ("joined", joined), ("past", past), ("kept", kept)):
         if tensor is not None and not tensor.is_contiguous(memory_format=torch.channels_last_3d):
             raise ValueError(
                 f"{OP}: expected {name} {[*tensor.shape]} with channels last in memory, got strides "
                 f"{tensor.stride()}; call .to(memory_format=torch.channels_last_3d) on it"
             )
+    return border, past_border
+
+
+def _axes(height: int, width: int, border: int) -> str:
+    return f"{height + 2} {width + 2}" if border else "H W"
 
 
 def _blocks(channels: int, chosen: Tile) -> dict[str, int]:
@@ -147,14 +184,20 @@ def _blocks(channels: int, chosen: Tile) -> dict[str, int]:
 
 
 def variants(capability: int) -> Iterator[Variant]:
-    """Of the widths of Wan's VAE, at the beginning of a run and after it."""
+    """Of the widths of Wan's VAE, at the beginning of a run and after it; `stream`: with a border, and what is kept."""
     chosen = tile(OP, capability)
-    for dtype, channels, begins in product(("bf16", "fp16"), WIDTHS, (True, False)):
-        given, absent = pointers(x_ptr=dtype, gamma_ptr="fp32", joined_ptr=dtype, past_ptr=None if begins else dtype)
+    for dtype, channels, begins, streams in product(("bf16", "fp16"), WIDTHS, (True, False), (False, True)):
+        given, absent = pointers(
+            x_ptr=dtype,
+            gamma_ptr="fp32",
+            joined_ptr=dtype,
+            past_ptr=None if begins else dtype,
+            kept_ptr=dtype if streams else None,
+        )
         yield Variant(
-            name="-".join([OP, dtype, str(channels)] + ["begins"] * begins),
+            name="-".join([OP, dtype, str(channels)] + ["begins"] * begins + ["stream"] * streams),
             kernel=norm_silu_kernel,
-            arguments=given | {"frames": "i32", "past_frames": "i32", "positions": "i32"},
-            constants=absent | _blocks(channels, chosen),
+            arguments=given | {"frames": "i32", "past_frames": "i32", "height": "i32", "width": "i32"},
+            constants=absent | _blocks(channels, chosen) | {"BORDER": int(streams), "PAST_BORDER": 0},
             tile=chosen,
         )

@@ -76,8 +76,8 @@ class BakedCrossAttention(nn.Module):
         self.k, self.v = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
         self.bias = nn.Parameter(torch.zeros(config.text_keys))
 
-    def forward(self, x: Tensor, attend: Attention) -> Tensor:
-        q = split_heads(self.norm_q(self.q(x)), self.heads)
+    def forward(self, x: Tensor, attend: Attention, ops: BlockOps) -> Tensor:
+        q = ops.queries(self.q(x), self.norm_q, self.heads)
         batch = x.shape[0]
         k, v = (text.expand(batch, -1, -1, -1) for text in (self.k, self.v))
         return self.o(attend(q, k, v, self.bias.expand(batch, self.heads, -1)).flatten(2))
@@ -106,11 +106,12 @@ class BakedBlock(nn.Module):
     ) -> Tensor:
         """x [B, N, width], time [6, width] -> [B, N, width]."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = torch.unbind(self.modulation + time)
-        normed = ops.modulated(x, shift_a, scale_a, self.eps)
+        normed = ops.modulated(x, shift_a, scale_a, self.eps, self.self_attn.qkv)
         mixed = self.self_attn(normed, places, probability, attend, ops)
-        x, normed = ops.residual_normed(x, mixed, gate_a, self.norm3)
-        x, normed = ops.residual_modulated(x, self.cross_attn(normed, attend), shift_m, scale_m, self.eps)
-        return ops.residual(x, self.ffn(normed), gate_m)
+        x, normed = ops.residual_normed(x, mixed, gate_a, self.norm3, self.cross_attn.q)
+        asked = self.cross_attn(normed, attend, ops)
+        x, normed = ops.residual_modulated(x, asked, shift_m, scale_m, self.eps, self.ffn[0])
+        return ops.residual(x, ops.feed_forward(normed, self.ffn), gate_m)
 
 
 class BakedHead(nn.Module):
@@ -122,7 +123,7 @@ class BakedHead(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, ops: BlockOps) -> Tensor:
         shift, scale = torch.unbind(self.modulation + time)
-        return self.head(ops.modulated(x, shift, scale, self.eps))
+        return self.head(ops.modulated(x, shift, scale, self.eps, self.head))
 
 
 class ControlEmbedding(nn.Module):

@@ -17,7 +17,10 @@ Grid = tuple[int, int, int]
 
 
 class BlockOps(Protocol):
-    """x and y [B, N, width]; gate, shift and scale [width]."""
+    """x and y [B, N, width]; gate, shift and scale [width].
+
+    `into` is the linear that a result goes to and nothing else does: one in FP8 may get it in E4M3.
+    """
 
     def places(self, tables: Tables, grid: Grid) -> Any:  # noqa: ANN401 - whatever `queries_keys` wants
         """Where tokens of a grid (latents, rows, columns) lie; once per pass. `tables` of `rope.axis_tables`."""
@@ -33,17 +36,25 @@ class BlockOps(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """q and k [B, N, width], maybe strided -> normed, turned, [B, N, heads, head width]."""
 
-    def modulated(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    def queries(self, q: Tensor, norm: WidthNorm, heads: int) -> Tensor:
+        """q [B, N, width] -> normed, [B, N, heads, head width]."""
+
+    def modulated(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float, into: nn.Module) -> Tensor:
         """layer_norm(x) * (1 + scale) + shift."""
+
+    def feed_forward(self, x: Tensor, network: nn.Sequential) -> Tensor:
+        """`network` of x: a linear, tanh-GELU, a linear."""
 
     def residual(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
         """x + gate * y."""
 
-    def residual_normed(self, x: Tensor, y: Tensor, gate: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    def residual_normed(
+        self, x: Tensor, y: Tensor, gate: Tensor, norm: nn.LayerNorm, into: nn.Module
+    ) -> tuple[Tensor, Tensor]:
         """x + gate * y, and `norm` of it."""
 
     def residual_modulated(
-        self, x: Tensor, y: Tensor, shift: Tensor, scale: Tensor, eps: float
+        self, x: Tensor, y: Tensor, shift: Tensor, scale: Tensor, eps: float, into: nn.Module
     ) -> tuple[Tensor, Tensor]:
         """x + y, and `modulated` of it."""
 
@@ -59,18 +70,27 @@ class TorchOps:
     ) -> tuple[Tensor, Tensor]:
         return rotate(split_heads(norm_q(q), heads), places), rotate(split_heads(norm_k(k), heads), places)
 
-    def modulated(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    def queries(self, q: Tensor, norm: WidthNorm, heads: int) -> Tensor:
+        return split_heads(norm(q), heads)
+
+    def modulated(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float, into: nn.Module) -> Tensor:
         return modulated(x, shift, scale, eps)
+
+    def feed_forward(self, x: Tensor, network: nn.Sequential) -> Tensor:
+        made: Tensor = network(x)
+        return made
 
     def residual(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
         return x + gate * y
 
-    def residual_normed(self, x: Tensor, y: Tensor, gate: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    def residual_normed(
+        self, x: Tensor, y: Tensor, gate: Tensor, norm: nn.LayerNorm, into: nn.Module
+    ) -> tuple[Tensor, Tensor]:
         x = x + gate * y
         return x, norm(x)
 
     def residual_modulated(
-        self, x: Tensor, y: Tensor, shift: Tensor, scale: Tensor, eps: float
+        self, x: Tensor, y: Tensor, shift: Tensor, scale: Tensor, eps: float, into: nn.Module
     ) -> tuple[Tensor, Tensor]:
         x = x + y
         return x, modulated(x, shift, scale, eps)

@@ -20,14 +20,33 @@ _LEAST_SCALE = 2.0**-126
 
 
 class Fp8Product(Protocol):
-    """x [..., in], weight E4M3 [out, in], weight_scale fp32 [out], input_scale fp32 [] -> [..., out] in x's dtype."""
+    """x [..., in], weight E4M3 [out, in], weight_scale fp32 [out], input_scale fp32 [], bias [out] -> [..., out].
 
-    def __call__(self, x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor) -> Tensor: ...
+    The answer has the dtype of x. x may be in E4M3 already, divided by `input_scale`: then it has that of the bias.
+    """
+
+    def __call__(
+        self, x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor, bias: Tensor | None = None
+    ) -> Tensor: ...
 
 
-def fp8_product(x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor) -> Tensor:
-    """As `Fp8Product`, by its definition: both dequantised to the dtype of x, then multiplied."""
-    return functional.linear(fp8_rounded(x, input_scale), (weight.float() * weight_scale[:, None]).to(x.dtype))
+def fp8_product(
+    x: Tensor, weight: Tensor, weight_scale: Tensor, input_scale: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """As `Fp8Product`, by its definition: both dequantised to the dtype of the answer, then multiplied."""
+    dtype = answer_dtype(x, bias)
+    held = (x.float() * input_scale).to(dtype) if x.dtype == E4M3 else fp8_rounded(x, input_scale)
+    made = functional.linear(held, (weight.float() * weight_scale[:, None]).to(dtype))
+    return made if bias is None else made + bias
+
+
+def answer_dtype(x: Tensor, bias: Tensor | None) -> torch.dtype:
+    """What an `Fp8Product` of them has. Raises ValueError where neither says."""
+    if x.dtype != E4M3:
+        return x.dtype
+    if bias is None:
+        raise ValueError("expected an FP8 linear with a bias, which gives the answer of inputs in E4M3 its dtype")
+    return bias.dtype
 
 
 class Fp8Rounding(Protocol):
@@ -102,9 +121,8 @@ class Fp8Linear(_KeepsTypes):
         return made.train(linear.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] -> [..., out] in the dtype of x."""
-        made = self.product(x, self.weight, self.weight_scale, self.input_scale)
-        return made if self.bias is None else made + self.bias
+        """x [..., in] of a float, or in E4M3 and divided by `input_scale` -> [..., out] as `Fp8Product` has it."""
+        return self.product(x, self.weight, self.weight_scale, self.input_scale, self.bias)
 
 
 class Fp8Rounded(_KeepsTypes):

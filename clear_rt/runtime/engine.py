@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,7 +67,7 @@ def _chosen(name: EngineName, bundle: Bundle, *, generates: bool) -> EngineName:
     return "cuda" if "onnx" not in bundle.engines or gpu_count() > 0 else "onnx"
 
 
-def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, kernels: KernelsName = "torch") -> Engine:
+def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, kernels: KernelsName = "auto") -> Engine:
     """The engine asked for; `auto` takes `cuda` where the bundle holds it and there is a GPU, else `onnx`.
 
     Without `generates` only the prior will be run, which every bundle holds for `onnx`. `kernels` is for `cuda`.
@@ -85,7 +86,7 @@ def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, ker
         raise EngineError(f"--engine trt: bundle {bundle.name} has {_obstacle(bundle)}; {_way_out(bundle)}")
     if chosen == "cuda":
         return _torch_engine(bundle, kernels)
-    if kernels != "torch":
+    if kernels != "auto":
         remedy = (
             "name that engine" if "cuda" in bundle.engines else f"leave it out: bundle {bundle.name} holds {held} only"
         )
@@ -104,11 +105,17 @@ def _obstacle(bundle: Bundle) -> str:
 
 def _torch_engine(bundle: Bundle, kernels: KernelsName) -> Engine:
     try:
-        from clear_rt.runtime.torch import TorchEngine
+        if kernels == "torch" or (kernels == "auto" and not (gpu_count() and find_spec("triton"))):
+            from clear_rt.runtime.torch import TorchEngine
+
+            return TorchEngine(bundle)
+        from clear_rt.runtime.cuda import CudaEngine
     except (ImportError, OSError) as error:
+        if getattr(error, "name", None) == "triton":
+            raise EngineError("--kernels triton needs Triton; run pip install 'clear-rt[cuda]'") from None
         other = "or use --engine onnx" if "onnx" in bundle.engines else "or give a bundle that was built for onnx"
         raise EngineError(
             f"--engine cuda needs torch and safetensors, which cannot be imported ({' '.join(str(error).split())}); "
             f"run pip install 'clear-rt[cuda]' {other}"
         ) from None
-    return TorchEngine(bundle, kernels)
+    return CudaEngine(bundle)

@@ -1,4 +1,4 @@
-"""The `cuda` engine: the baked model in torch. Where torch sees no GPU it runs on the CPU, as a second opinion."""
+"""The `cuda` engine by torch alone, in float32: on a GPU or on the CPU, as a second opinion."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clear_rt.bundle import Bundle, GeneratorSpec
-from clear_rt.config import KernelsName
 from clear_rt.errors import BundleError, ConfigError, EngineError
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.config_json import from_json
 from clear_rt.models.fp8 import E4M3, empty_fp8, fp8_names
-from clear_rt.models.vae_blocks import Layers
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.runtime.onnx_prior import OnnxPrior
@@ -32,26 +30,25 @@ class TorchEngine(TorchNetworks):
 
     Raises:
         BundleError: the weights do not fit the sizes that the manifest names.
-        EngineError: the bundle holds no generator, there is no Triton or no GPU for its kernels, or a network fails.
+        EngineError: the bundle holds no generator, or a network fails.
     """
 
     name = "cuda"
 
-    def __init__(self, bundle: Bundle, kernels: KernelsName = "torch") -> None:
+    def __init__(self, bundle: Bundle) -> None:
         if bundle.generator is None:
             raise EngineError(f"--engine cuda: bundle {bundle.name} holds no generative model; use --engine onnx")
         self._prior = OnnxPrior(bundle.prior)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        super().__init__(_dit(bundle.generator, device), *_vae(bundle.generator, device))
-        if kernels == "triton":
-            _use_triton(self._dit, self._encoder, self._decoder)
+        super().__init__(load_dit(bundle.generator, device), *load_vae(bundle.generator, device))
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
         return self._prior(rgb)
 
 
-def _dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
+def load_dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:
+    """The transformer of a bundle, float32 but for what is in FP8. Raises BundleError where the weights do not fit."""
     path = spec.weights["dit"]
     dit = _built(BakedDit, BakedConfig, spec.models["dit"], path)
     config, rows = dit.config, 1 + max(row for table in spec.step_tables.values() for row in table.rows)
@@ -71,24 +68,8 @@ def _has_fp8(dit: BakedDit, name: str) -> bool:
     return isinstance(dict(dit.named_modules()).get(name), (nn.Linear, nn.Identity))
 
 
-def _use_triton(dit: BakedDit, *coders: nn.Module) -> None:
-    """Puts our kernels in the place of torch's operations."""
-    try:
-        from clear_rt.kernels import block_ops, chips
-    except ModuleNotFoundError as error:
-        if error.name != "triton":
-            raise
-        raise EngineError("--kernels triton needs Triton; run pip install 'clear-rt[cuda]'") from None
-    try:
-        chips.capability_of(dit.time)
-    except EngineError as error:
-        raise EngineError(f"--kernels triton: {error}") from None
-    dit.attend, dit.ops = block_ops.attention, block_ops.TritonOps()
-    for layers in (module for coder in coders for module in coder.modules() if isinstance(module, Layers)):
-        layers.norm_silu = block_ops.joined_norm_silu
-
-
-def _vae(spec: GeneratorSpec, device: torch.device) -> tuple[EncoderStep, DecoderStep]:
+def load_vae(spec: GeneratorSpec, device: torch.device) -> tuple[EncoderStep, DecoderStep]:
+    """Both steps of a bundle's VAE in float32. Raises BundleError where the weights do not fit."""
     path, sizes = spec.weights["vae"], spec.models["vae"]
     encoder, decoder = _built(EncoderStep, VaeConfig, sizes, path), _built(DecoderStep, VaeConfig, sizes, path)
     state = _weights(path, device)

@@ -88,6 +88,22 @@ def test_forward_is_the_product_of_what_is_stored():
     assert relative(made(x), exact) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_inputs_that_are_in_e4m3_already_answer_the_same(dtype):
+    """bfloat16 and float16 hold E4M3 times a bfloat16 scale only rounded, in both cases alike."""
+    dtype = getattr(torch, dtype)
+    made, x = Fp8Linear.of(linear(), torch.tensor(4 / 448).bfloat16().float()).to(dtype), torch.randn(2, 5, 37)
+    found = made(to_e4m3(x.to(dtype).float() / made.input_scale))
+    assert found.dtype == dtype
+    assert torch.equal(found, made(x.to(dtype)))
+
+
+def test_inputs_in_e4m3_need_a_bias_to_say_what_is_asked_for():
+    made = Fp8Linear.of(linear(bias=False), torch.tensor(1.0))
+    with pytest.raises(ValueError, match="expected an FP8 linear with a bias"):
+        made(torch.zeros(2, 37).to(E4M3))
+
+
 def test_inputs_beyond_the_scale_saturate():
     made, x = Fp8Linear.of(linear(), torch.tensor(1 / 448)), torch.randn(3, 37)
     assert torch.equal(made(100 * x.sign()), made(x.sign()))

@@ -1,0 +1,81 @@
+"""Streamed coders for runs that may be under way at once: each run has one of its own while it lasts."""
+
+from __future__ import annotations
+
+import weakref
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from clear_rt.runtime.engine import Caches, Floats
+from clear_rt.runtime.graphs import Graphs
+from clear_rt.runtime.staging import Staged
+
+
+class Coder(Protocol):
+    """`StreamedEncoder` or `StreamedDecoder`."""
+
+    def __call__(self, frames: Tensor, begins: bool) -> Tensor: ...
+
+
+class CoderRuns:
+    """Calls coders on arrays [C, T, H, W]. What it answers with for caches stands for the run, and keeps its coder.
+
+    A coder whose run is forgotten serves the next one of the same size. T is 1 where a run begins, then `frames`.
+    """
+
+    def __init__(
+        self, make: Callable[[], Coder], frames: int, graphs: Graphs, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self._make, self._frames, self._graphs = make, frames, graphs
+        self._device, self._dtype = device, dtype
+        self._free: defaultdict[tuple[int, int, int], list[_Steps]] = defaultdict(list)
+
+    def __call__(self, x: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        run = self._begun((x.shape[0], x.shape[2], x.shape[3])) if caches is None else caches[0]
+        return run.steps[caches is None](x), (run,)
+
+    def _begun(self, size: tuple[int, int, int]) -> _Run:
+        free = self._free[size]
+        steps = free.pop() if free else self._captured(size)
+        run = _Run(steps)
+        weakref.finalize(run, free.append, steps)
+        return run
+
+    def _captured(self, size: tuple[int, int, int]) -> _Steps:
+        """Both steps of a coder, the larger one first: the smaller then finds its memory."""
+        coder, (channels, height, width) = self._make(), size
+        steps = {}
+        for begins, frames in ((False, self._frames), (True, 1)):
+            given = Staged((channels, frames, height, width), self._device)
+            steps[begins] = _Step(coder, given, begins, self._graphs, self._dtype)
+        return steps
+
+
+class _Step:
+    """A coder's step on an array of one shape."""
+
+    def __init__(self, coder: Coder, given: Staged, begins: bool, graphs: Graphs, dtype: torch.dtype) -> None:
+        def made() -> Tensor:
+            return coder(given.tensor.permute(1, 2, 3, 0).to(dtype).contiguous(), begins).permute(3, 0, 1, 2)
+
+        self._given, self._made = given, Staged(tuple(made().shape), given.tensor.device)
+        self._run = graphs.captured(lambda: self._made.tensor.copy_(made()))
+
+    def __call__(self, x: Floats) -> Floats:
+        self._given.fill(x)
+        self._run()
+        return self._made.array()
+
+
+_Steps = dict[bool, _Step]
+
+
+class _Run:
+    """What stands for a run outside; once it is gone, its coder is free."""
+
+    def __init__(self, steps: _Steps) -> None:
+        self.steps = steps

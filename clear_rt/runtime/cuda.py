@@ -1,0 +1,164 @@
+"""The `cuda` engine on a GPU: our kernels between torch's matrix products, replayed as CUDA graphs, one per shape.
+
+Everything is computed in bfloat16 (float16 where the bundle says so), linears in FP8 where the bundle's are. Work runs
+on one stream, so that all graphs share their memory. On the CPU there are no graphs; with `by_kernels` False the
+references of the kernels run, which tests compare with other engines.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clear_rt.bundle import Bundle
+from clear_rt.errors import EngineError
+from clear_rt.export.narrowed import narrowed
+from clear_rt.kernels.block_ops import use_kernels
+from clear_rt.kernels.chips import capability_of
+from clear_rt.models.baked import BakedDit
+from clear_rt.models.vae_step import DecoderStep, EncoderStep
+from clear_rt.runtime.coder_runs import CoderRuns
+from clear_rt.runtime.engine import Caches, Floats
+from clear_rt.runtime.graphs import Graphs
+from clear_rt.runtime.onnx_prior import OnnxPrior
+from clear_rt.runtime.staging import Staged
+from clear_rt.runtime.torch import load_dit, load_vae
+from clear_rt.runtime.torch_networks import short
+from clear_rt.runtime.vae_layers import Buffers
+from clear_rt.runtime.vae_ops import KernelVaeOps, TorchVaeOps, VaeOps
+from clear_rt.runtime.vae_stream import StreamedDecoder, StreamedEncoder
+
+T = TypeVar("T")
+# A region of another size is another graph; more than these are seldom in use at once.
+MOST_SHAPES = 4
+
+
+class CudaNetworks:
+    """Transformer and VAE on the device and in the types that they are in; arrays are float32 outside.
+
+    May be called from several threads, one of which waits for the other.
+    """
+
+    def __init__(self, dit: BakedDit, encoder: EncoderStep, decoder: DecoderStep, *, by_kernels: bool = True) -> None:
+        self._dit, self._device = dit, dit.time.device
+        self.graphs = Graphs(self._device)
+        self._one_at_a_time = Lock()
+        ops: VaeOps = TorchVaeOps()
+        if by_kernels:
+            use_kernels(dit)
+            ops = KernelVaeOps()
+        # Steps follow each other on one stream, and each fills what it reads: all share these.
+        buffers = Buffers(encoder.conv1.weight)
+        where = self.graphs, self._device, encoder.conv1.weight.dtype
+        frames = encoder.config.latent_frames
+        self._encoders = CoderRuns(lambda: StreamedEncoder(encoder, ops, buffers), frames, *where)
+        self._decoders = CoderRuns(lambda: StreamedDecoder(decoder, ops, buffers), 1, *where)
+        self._steps: OrderedDict[tuple[int, ...], _Step] = OrderedDict()
+
+    def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        """As `Engine.encode`."""
+        latent, run = self._ran(lambda: self._encoders(frames, caches), frames.shape)
+        return latent[:, 0], run
+
+    def decode(self, latent: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+        """As `Engine.decode`."""
+        return self._ran(lambda: self._decoders(latent[:, None], caches), latent.shape)
+
+    def control(self, latents: Floats) -> Tensor:
+        """As `Engine.control`."""
+        given = torch.from_numpy(np.ascontiguousarray(latents))[None].to(self._dit.time)
+        tokens: Tensor = self._ran(lambda: self._dit.control(given), latents.shape)
+        return tokens
+
+    def velocity(self, latents: Floats, control: Tensor, row: int) -> Floats:
+        """As `Engine.velocity`."""
+        return self._ran(lambda: self._step_of(latents.shape, control)(latents, control, row), latents.shape)
+
+    def _step_of(self, shape: tuple[int, ...], control: Tensor) -> _Step:
+        if shape not in self._steps:
+            while len(self._steps) >= MOST_SHAPES:
+                self._steps.popitem(last=False)
+            self._steps[shape] = _Step(self._dit, shape, control, self.graphs)
+        self._steps.move_to_end(shape)
+        return self._steps[shape]
+
+    @torch.no_grad()
+    def _ran(self, call: Callable[[], T], shape: tuple[int, ...]) -> T:
+        try:
+            with self._one_at_a_time:
+                return call()
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"--engine cuda: the GPU's memory does not hold {[*shape]} ({short(error)}); "
+                "use a smaller --region, or a bundle with shorter windows"
+            ) from None
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise EngineError(
+                f"--engine cuda failed on {[*shape]} ({short(error)}); build or fetch the bundle again"
+            ) from None
+
+
+class CudaEngine(CudaNetworks):
+    """The networks of a bundle; the prior stays on ONNX Runtime.
+
+    Raises:
+        BundleError: the weights do not fit the sizes that the manifest names.
+        EngineError: the bundle holds no generator, there is no GPU for our kernels, or a network fails.
+    """
+
+    name = "cuda"
+
+    def __init__(self, bundle: Bundle, *, by_kernels: bool = True) -> None:
+        if bundle.generator is None:
+            raise EngineError(f"--engine cuda: bundle {bundle.name} holds no generative model; use --engine onnx")
+        self._prior = OnnxPrior(bundle.prior)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if by_kernels:
+            _require_gpu(device)
+        networks = load_dit(bundle.generator, device), *load_vae(bundle.generator, device)
+        if device.type == "cuda":
+            half = torch.float16 if bundle.generator.precision == "fp16" else torch.bfloat16
+            for network in networks:
+                narrowed(network, half)
+        super().__init__(*networks, by_kernels=by_kernels)
+
+    def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """As `Engine.occlusion`."""
+        return self._prior(rgb)
+
+
+def _require_gpu(device: torch.device) -> None:
+    try:
+        capability_of(torch.empty(0, device=device))
+    except EngineError as error:
+        raise EngineError(f"--kernels triton: {error}") from None
+
+
+class _Step:
+    """One denoising step of windows of one shape [C, L, h, w]."""
+
+    def __init__(self, dit: BakedDit, shape: tuple[int, ...], control: Tensor, graphs: Graphs) -> None:
+        device = dit.time.device
+        self._latents, self._velocity = Staged(shape, device), Staged(shape, device)
+        self._control, self._row = torch.empty_like(control), torch.zeros((), dtype=torch.int64, device=device)
+        self._rows = torch.arange(len(dit.time), device=device)
+
+        def run() -> None:
+            made = dit(self._latents.tensor[None].to(dit.time.dtype), self._control, self._row)
+            self._velocity.tensor.copy_(made[0])
+
+        self._run = graphs.captured(run)
+
+    def __call__(self, latents: Floats, control: Tensor, row: int) -> Floats:
+        self._latents.fill(latents)
+        self._control.copy_(control)
+        self._row.copy_(self._rows[row])
+        self._run()
+        return self._velocity.array()
