@@ -1,5 +1,5 @@
 # make demo    installs clear_rt into .venv and removes the subtitles of a real clip
-# make test    installs clear_rt for development into .venv-dev and runs every check
+# make test    installs clear_rt for development into .venv-dev and runs every check, tests in WORKERS processes
 # make lint    the style and type checks alone
 # make clean   removes what the others made, the two environments included
 
@@ -7,6 +7,7 @@ PYTHON ?= python3
 RUN_VENV ?= .venv
 DEV_VENV ?= .venv-dev
 DEMO ?= demo
+WORKERS ?= 2
 
 INSTALL = -m pip install --quiet --disable-pip-version-check
 PACKAGE = pyproject.toml setup.py $(shell find -L clear_rt -type f -not -path '*/__pycache__/*' | sed 's/ /\\ /g')
@@ -22,8 +23,9 @@ demo: $(RUN_VENV)/installed
 	@echo "source | map | result, PNG:  $(abspath $(DEMO)/preview.png)"
 	@echo "source beside result, video: $(abspath $(DEMO)/compare.mp4)"
 
+# Files stay whole, for what their tests share, and in the order of tests/conftest.py; one thread to a worker.
 test: lint
-	$(DEV_VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(DEV_VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV_VENV)/installed
 	$(DEV_VENV)/bin/ruff check .

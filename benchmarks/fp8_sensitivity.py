@@ -25,7 +25,6 @@ from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.export.bake import bake
 from clear_rt.export.calibration import StepCodec, Window, generator_spec, windows
 from clear_rt.export.config import ExportConfig
-from clear_rt.export.fp8_policy import KINDS, Fp8Policy, block_linears, quantized_linears
 from clear_rt.export.merge import merge_adapters
 from clear_rt.export.prompt import prompt_for
 from clear_rt.export.quantize import calibrate, in_fp8, sharing
@@ -36,6 +35,7 @@ from clear_rt.models.baked import BakedDit
 from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.dit_config import DitConfig
 from clear_rt.models.fp8 import replace_modules
+from clear_rt.models.fp8_policy import KINDS, Fp8Policy, block_linears, quantized_linears
 from clear_rt.models.vae_step import EncoderStep
 from clear_rt.models.weights import load_dit, load_vae
 from clear_rt.models.weights_folder import find_weights

@@ -67,7 +67,7 @@ def _silu_case(device: torch.device, channels: int, frames: int, height: int, wi
         return x, 1 + 0.3 * torch.randn(channels, device=device), _channels_last(joined)
 
     def call(x: Tensor, gamma: Tensor, joined: Tensor) -> Tensor:
-        norm_silu(x, gamma, joined, joined)
+        norm_silu(x, gamma, joined, joined, None)
         return joined
 
     return KernelCase(

@@ -17,16 +17,16 @@ import torch
 from benchmarks.report import Row, finish
 from clear_rt.export.config import Precision
 from clear_rt.export.dialect import tensorrt
-from clear_rt.export.fp8_policy import Fp8Policy, block_linears
 from clear_rt.export.narrowed import narrowed
-from clear_rt.export.plan_order import PlanReport
-from clear_rt.export.plans import HALVES, Graphs, PlanConfig, PlanSet
+from clear_rt.export.plan_order import Axes, PlanReport
+from clear_rt.export.plans import HALVES, Graphs, PlanConfig, PlanSet, window_axes
 from clear_rt.export.profiles import read_profiles
 from clear_rt.export.quantize import quantize
 from clear_rt.export.scales import Scales
 from clear_rt.export.to_onnx import decoder_graphs, encoder_graphs, step_graph
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.dit_config import WAN_FUN_CONTROL
+from clear_rt.models.fp8_policy import Fp8Policy, block_linears
 from clear_rt.models.vae_config import WAN_VAE
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.runtime.trt_library import required_library
@@ -63,11 +63,18 @@ def transformer(blocks: int, precision: Precision, *, occlusion: bool) -> BakedD
     return dit.place_turns(dit.time)
 
 
-def vae_graphs(precision: Precision) -> Iterator[Graphs]:
+def vae_graphs(precision: Precision, profile: str) -> Iterator[Graphs]:
     torch.manual_seed(0)
-    halves = HALVES[precision]
-    yield encoder_graphs(narrowed(EncoderStep(WAN_VAE).eval().requires_grad_(False), halves), tensorrt(halves))
-    yield decoder_graphs(narrowed(DecoderStep(WAN_VAE).eval().requires_grad_(False), halves), tensorrt(halves))
+    halves, axes = HALVES[precision], axes_of(profile)
+    encoder = narrowed(EncoderStep(WAN_VAE).eval().requires_grad_(False), halves)
+    yield encoder_graphs(encoder, tensorrt(halves), axes)
+    decoder = narrowed(DecoderStep(WAN_VAE).eval().requires_grad_(False), halves)
+    yield decoder_graphs(decoder, tensorrt(halves), axes)
+
+
+def axes_of(profile: str) -> Axes:
+    """The sizes of a window that graphs are traced for, as `build-engine` does for a single profile."""
+    return window_axes(read_profiles([profile]).sizes[0], WINDOW_LATENTS)
 
 
 def built(graphs: Iterator[Graphs], profile: str, capability: int, folder: Path) -> dict[str, PlanReport]:
@@ -93,6 +100,16 @@ def rows(reports: dict[str, PlanReport], case: str) -> list[Row]:
     return found
 
 
+def summary(reports: dict[str, PlanReport], case: str) -> list[str]:
+    """One line for each engine."""
+    return [
+        f"{role:<14} {case}: built in {report.seconds:.1f} s with {report.peak_bytes / 1e9:.2f} GB; engine "
+        f"{report.plan_bytes / 1e6:.2f} MB, activations {report.activation_bytes / 1e6:.2f} MB, "
+        f"{report.attentions} attention nodes"
+        for role, report in reports.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=30)
@@ -105,10 +122,11 @@ def main() -> None:
     case = f"{options.profile}, {options.precision}, sm_{options.chip}"
     with tempfile.TemporaryDirectory() as scratch:
         if options.vae:
-            graphs = vae_graphs(options.precision)
+            graphs = vae_graphs(options.precision, options.profile)
         else:
             dit = transformer(options.blocks, options.precision, occlusion=options.occlusion)
-            graphs = iter([{"step": step_graph(dit, tensorrt(HALVES[options.precision]))}])
+            step = step_graph(dit, tensorrt(HALVES[options.precision]), axes_of(options.profile))
+            graphs = iter([{"step": step}])
             case = f"{options.blocks} blocks, {case}"
         finish("engines", rows(built(graphs, options.profile, options.chip, Path(scratch)), case))
 

@@ -16,9 +16,9 @@ import torch
 from benchmarks.measure import run_python
 from benchmarks.random_weights import write_random_adapter, write_random_weights
 from benchmarks.report import Row, finish
-from clear_rt.export.fp8_policy import calibrated
 from clear_rt.export.scales import Scales, write_scales
 from clear_rt.models.dit_config import WAN_FUN_CONTROL
+from clear_rt.models.fp8_policy import calibrated
 from clear_rt.models.vae_config import WAN_VAE
 
 LIMIT_GB, LIMIT_S = 16.0, 20 * 60.0

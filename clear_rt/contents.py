@@ -1,8 +1,10 @@
-"""Region runs to their generated content, frame by frame, as the pass that writes asks for it."""
+"""Region runs to their generated content, frame by frame, generated ahead of the pass that writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Self
 
@@ -10,22 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt import frames
-from clear_rt.crops import place
+from clear_rt.crops import Placement, place
 from clear_rt.generate import CropGenerator
+from clear_rt.latents import picture_of
 from clear_rt.leading import Leading, Shown
-from clear_rt.regions import RegionRun
+from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
+from clear_rt.threads import Stop, ahead
 
 Floats = NDArray[np.float32]
+# Between the passes wait as many frames as a window makes final at once, so that the engine never has to wait for them,
+# and no more than this. At 720p a whole picture's crop takes 2.8 MB, and what is generated for it 11 MB.
+CROPS_BYTES = 1 << 28
+GENERATED_BYTES = 1 << 29
+# Groups of a latent's frames, converted for the engine before it asks.
+GROUPS = 2
 
 
 class Contents:
     """The generated content of all runs of one video. Leaving the block ends the pass over the video behind it.
 
     `shown` are all frames, with their mattes where the generator has drafts. A run's place in `runs` is its ordinal, by
-    which its noise is drawn. `tell(done, total)` hears of every call of the model: how many of those of all runs are
-    done.
+    which its noise is drawn. Everything is generated in the order of frames, and of `regions.Timetable` within a frame,
+    on one thread that drives the engine; it starts with the first frame that is asked for.
     """
 
     def __init__(
@@ -34,51 +44,89 @@ class Contents:
         shown: Generator[Shown, None, None],
         runs: list[RegionRun],
         generator: CropGenerator,
-        depth_frames: int,
         watch: Stopwatch,
         tell: Callable[[int, int], None] = lambda done, total: None,
+        stop: Stop | None = None,
     ) -> None:
         spec, picture = generator.spec, Size(info.width_px, info.height_px)
         self._placements = {
             run: place(run.box, picture, spec.multiple_px, spec.max_pixels, spec.profiles) for run in runs
         }
-        self._leading = Leading(shown, info.path, self._placements, depth_frames, watch)
-        self._ordinals = {run: ordinal for ordinal, run in enumerate(runs)}
-        self._generator = generator
-        self._watch = watch
-        self._generated: dict[RegionRun, Iterator[Floats]] = {}
-        self._frames_left = {run: run.stop_frame - run.start_frame for run in runs}
-        run_frames = list(self._frames_left.values())
-        self._tell, self._calls_done, self._calls = tell, 0, sum(map(generator.calls, run_frames))
+        self._runs, self._generator, self._watch = runs, generator, watch
+        self._stop = stop or Stop()
+        run_frames = [run.stop_frame - run.start_frame for run in runs]
+        burst_frames = max(map(generator.burst_frames, run_frames), default=1)
+        most_pixels = _most_pixels(self._placements)
+        self._leading = Leading(
+            shown, info.path, self._placements, _depth(burst_frames, 3 * most_pixels, CROPS_BYTES), watch, self._stop
+        )
+        depth_frames = _depth(burst_frames, 12 * most_pixels, GENERATED_BYTES)
+        self._frames = ahead(watch.handed(self._generated(), "wait for room"), depth_frames, stop=self._stop)
+        self._waiting: dict[RegionRun, deque[Floats]] = {run: deque() for run in runs}
+        self._tell, self._told, self._calls_done = tell, -1, 0
+        self._calls = sum(map(generator.calls, run_frames))
         self.notes, self.runs_short = generator.notes(run_frames), generator.short_runs(run_frames)
         self.windows = sum(len(generator.plan(total_frames).windows) for total_frames in run_frames)
         self.regions_scaled = sum(placement.is_scaled for placement in self._placements.values())
 
     def next_of(self, run: RegionRun) -> Floats:
-        """RGB float32 [H, W, 3], 0..255, of `run.box`: of the run's first frame first, then of one frame after another.
+        """What was generated for `run`, for `restored`: of its first frame first, then of one frame after another.
 
-        Raises what the engine and the decoder raise.
+        As long as runs are asked for in the order of frames, nothing is held besides. Raises what the engine and the
+        decoder raise.
         """
-        if run not in self._generated:
-            # The first window of a run has to be decoded and encoded before its first call.
-            self._tell(self._calls_done, self._calls)
-            self._generated[run] = self._generator.crops(
-                self._ordinals[run],
-                self._leading.crops(run),
-                run.stop_frame - run.start_frame,
-                self._watch,
-                self._called,
-            )
-        generated = next(self._generated[run])
-        self._frames_left[run] -= 1
-        if not self._frames_left[run]:
-            # The engine's caches are as large as a window; they go with the last frame.
-            del self._generated[run]
-        return self._placements[run].restore(generated)
+        waiting = self._waiting[run]
+        while not waiting:
+            for owner, frame in next(self._frames).items():
+                self._waiting[owner].append(frame)
+        return waiting.popleft()
+
+    def restored(self, run: RegionRun, generated: Floats) -> Floats:
+        """RGB float32 [H, W, 3], 0..255, of `run.box`; on any thread. Raises EngineError as `latents.picture_of`."""
+        return self._placements[run].restore(picture_of(generated))
+
+    def tell(self) -> None:
+        """Tells, on this thread, of every call of the model since this was last called.
+
+        `tell(done, total)` hears how many of those of all runs are done, at first of none.
+        """
+        done = self._calls_done
+        while self._calls and self._told < done:
+            self._told += 1
+            self._tell(self._told, self._calls)
+
+    def _generated(self) -> Generator[dict[RegionRun, Floats], None, None]:
+        """The generated frames of every frame of the video that lies in a run."""
+        runs, under_way = Timetable(self._runs), dict[RegionRun, Generator[Floats, None, None]]()
+        ordinals = {run: ordinal for ordinal, run in enumerate(self._runs)}
+        try:
+            for index in _frames_within(self._runs):
+                active = runs.at(index)
+                for run in active:
+                    if run not in under_way:
+                        under_way[run] = self._of_run(run, ordinals[run])
+                made = {run: next(under_way[run]) for run in active}
+                for run in active:
+                    if run.stop_frame == index + 1:
+                        # The engine's caches are as large as a window; they go with the last frame.
+                        under_way.pop(run).close()
+                yield made
+        finally:
+            for generating in under_way.values():
+                generating.close()
+
+    def _of_run(self, run: RegionRun, ordinal: int) -> Generator[Floats, None, None]:
+        total_frames = run.stop_frame - run.start_frame
+        watch, generator = self._watch, self._generator
+        crops = watch.each(self._leading.crops(run), "wait to convert")
+        converted = watch.each(generator.groups(crops, total_frames), "convert crops")
+        with closing(ahead(converted, GROUPS, stop=self._stop)) as groups:
+            waited = watch.each(groups, "wait for crops")
+            yield from generator.frames(ordinal, waited, total_frames, watch, self._called)
 
     def _called(self) -> None:
         self._calls_done += 1
-        self._tell(self._calls_done, self._calls)
+        self._stop.check()
 
     def __enter__(self) -> Self:
         return self
@@ -86,5 +134,28 @@ class Contents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._generated.clear()
-        self._leading.close()
+        self._stop.set()
+        with closing(self._leading):
+            self._frames.close()
+
+
+def _frames_within(runs: Iterable[RegionRun]) -> Iterator[int]:
+    """Indices of the frames that lie in a run, in order."""
+    following = 0
+    for run in sorted(runs):
+        yield from range(max(run.start_frame, following), run.stop_frame)
+        following = max(following, run.stop_frame)
+
+
+def _most_pixels(placements: dict[RegionRun, Placement]) -> int:
+    """Pixels of all crops of one frame, at most."""
+    table, runs = Timetable([*placements]), sorted(placements)
+    return max((sum(_pixels(placements[run]) for run in table.at(run.start_frame)) for run in runs), default=1)
+
+
+def _pixels(placement: Placement) -> int:
+    return placement.profile.width_px * placement.profile.height_px
+
+
+def _depth(burst_frames: int, frame_bytes: int, most_bytes: int) -> int:
+    return max(1, min(burst_frames, most_bytes // frame_bytes))

@@ -1,4 +1,4 @@
-"""Crops of a region run to generated crops: encoded, denoised in windows, decoded, each as late as it can be."""
+"""Crops of a region run to generated frames: encoded, denoised in windows, decoded, each as late as it can be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clear_rt.config import DenoiseConfig
 from clear_rt.denoise import denoise
 from clear_rt.denoise_model import Model
 from clear_rt.errors import ConfigError
-from clear_rt.latents import decode, encode
+from clear_rt.latents import decode_frames, encode_groups, groups
 from clear_rt.noise import Noise, drawn, from_file
 from clear_rt.report import Stopwatch
 from clear_rt.schedule import frames_of, latents_of
@@ -64,39 +64,42 @@ class CropGenerator:
         self._table, self._noise = fitted or fitting(spec, config)
         self.steps = len(self._table.rows)
 
-    def crops(
+    def groups(self, crops: Iterable[UInt8], total_frames: int) -> Iterator[Floats]:
+        """What the engine is shown of the `total_frames` crops uint8 [H, W, 3] of a run, as `latents.groups`."""
+        return groups(
+            crops,
+            total_frames,
+            latent_frames=self.spec.latent_frames,
+            least_latents=self.plan(total_frames).total_latents,
+        )
+
+    def frames(
         self,
         ordinal: int,
-        pictures: Iterable[UInt8],
+        frame_groups: Iterable[Floats],
         total_frames: int,
         watch: Stopwatch,
         stepped: Callable[[], None] = lambda: None,
     ) -> Iterator[Floats]:
-        """Generated crops float32 [H, W, 3], 0..255, for the `total_frames` crops uint8 [H, W, 3] of run `ordinal`.
+        """Generated frames float32 [3, H, W], for `latents.picture_of`, of the `groups` of the crops of run `ordinal`.
 
-        The same number in the same order. Pulled lazily: memory does not grow with the run. `stepped` is called after
-        every step of every window, `calls(total_frames)` times in all. Raises what the engine raises, EngineError where
-        its latents are not of the bundle's shape, and ConfigError where noise from a file does not fit.
+        One for each of the `total_frames` crops, in their order. Pulled lazily: memory does not grow with the run. All
+        work of the engine is done here. `stepped` is called after every step of every window, `calls(total_frames)`
+        times in all. Raises what the engine raises, EngineError where its latents are not of the bundle's shape, and
+        ConfigError where noise from a file does not fit.
         """
-        plan = self.plan(total_frames)
-        control = encode(
-            self._engine,
-            pictures,
-            total_frames,
-            latent_channels=self.spec.latent_channels,
-            latent_px=self.spec.latent_px,
-            latent_frames=self.spec.latent_frames,
-            least_latents=plan.total_latents,
+        control = encode_groups(
+            self._engine, frame_groups, latent_channels=self.spec.latent_channels, latent_px=self.spec.latent_px
         )
         clean = denoise(
             watch.each(control, "encode latents"),
             self._noise_of(ordinal),
             _Told(self._engine, stepped),
-            plan,
+            self.plan(total_frames),
             self._table,
             self.config.policy,
         )
-        return watch.each(decode(self._engine, watch.each(clean, "denoise"), total_frames), "decode latents")
+        return watch.each(decode_frames(self._engine, watch.each(clean, "denoise"), total_frames), "decode latents")
 
     @property
     def seed(self) -> int | None:
@@ -115,6 +118,12 @@ class CropGenerator:
             self.config.policy,
             latent_frames=self.spec.latent_frames,
         )
+
+    def burst_frames(self, total_frames: int) -> int:
+        """Frames of a run that a window makes final at once, at most: those of its latents that no later one holds."""
+        plan = self.plan(total_frames)
+        latents = max(plan.next_start(i) - window.start for i, window in enumerate(plan.windows))
+        return min(total_frames, latents * self.spec.latent_frames)
 
     def calls(self, total_frames: int) -> int:
         """Steps of all windows of a run, each of which is one call of the model."""

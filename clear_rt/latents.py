@@ -45,35 +45,61 @@ def encode(
     latent_frames: int = 4,
     least_latents: int = 1,
 ) -> Iterator[Floats]:
-    """Pictures uint8 [H, W, 3] to latents float32 [C, h, w], each as soon as its pictures are there.
+    """Pictures uint8 [H, W, 3] to latents float32 [C, h, w]: `encode_groups` of their `groups`."""
+    given = groups(pictures, total_frames, latent_frames=latent_frames, least_latents=least_latents)
+    return encode_groups(engine, given, latent_channels=latent_channels, latent_px=latent_px)
 
-    Pictures are pulled when they are needed and not held. The last one is repeated until the last latent is full and
-    there are `least_latents`. Raises ValueError where there are more or fewer pictures than `total_frames`, EngineError
-    where a latent is not [latent_channels, H / latent_px, W / latent_px].
+
+def groups(
+    pictures: Iterable[UInt8], total_frames: int, *, latent_frames: int = 4, least_latents: int = 1
+) -> Iterator[Floats]:
+    """Pictures uint8 [H, W, 3] to the frames of one latent after another, float32 [3, T, H, W], -1..1.
+
+    T is 1, then `latent_frames`. Pictures are pulled when they are needed and not held. The last one is repeated until
+    the last latent is full and there are `least_latents`. Raises ValueError where there are more or fewer pictures than
+    `total_frames`.
     """
     latents = max(latents_of(total_frames, latent_frames), least_latents)
-    caches: Sequence[Any] | None = None
     group: list[UInt8] = []
+    size = 1
     for picture in _filled(pictures, total_frames, frames_of(latents, latent_frames)):
         group.append(picture)
-        if len(group) == (1 if caches is None else latent_frames):
-            latent, caches = engine.encode(_to_engine(group), caches)
-            expected = (latent_channels, picture.shape[0] // latent_px, picture.shape[1] // latent_px)
-            if latent.shape != expected:
-                raise EngineError(
-                    f"expected latents {list(expected)} of crops of {picture.shape[1]}x{picture.shape[0]} (the "
-                    f"bundle's latent_channels, and height and width over its latent_px), found {list(latent.shape)}; "
-                    "build the bundle again"
-                )
-            group = []
-            yield latent
+        if len(group) == size:
+            made = _to_engine(group)
+            group, size = [], latent_frames
+            yield made
+
+
+def encode_groups(
+    engine: Encoder, frame_groups: Iterable[Floats], *, latent_channels: int, latent_px: int
+) -> Iterator[Floats]:
+    """The `groups` of a run to latents float32 [C, h, w], each as soon as its group is there.
+
+    Raises EngineError where a latent is not [latent_channels, H / latent_px, W / latent_px].
+    """
+    caches: Sequence[Any] | None = None
+    for frames in frame_groups:
+        height_px, width_px = frames.shape[2:]
+        latent, caches = engine.encode(frames, caches)
+        expected = (latent_channels, height_px // latent_px, width_px // latent_px)
+        if latent.shape != expected:
+            raise EngineError(
+                f"expected latents {list(expected)} of crops of {width_px}x{height_px} (the "
+                f"bundle's latent_channels, and height and width over its latent_px), found {list(latent.shape)}; "
+                "build the bundle again"
+            )
+        yield latent
 
 
 def decode(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Iterator[Floats]:
-    """Latents float32 [C, h, w] to pictures float32 [H, W, 3], 0..255, as many as `total_frames`.
+    """Latents float32 [C, h, w] to pictures float32 [H, W, 3], 0..255: `picture_of` every one of `decode_frames`."""
+    return map(picture_of, decode_frames(engine, latents, total_frames))
 
-    Latents are pulled when they are needed. Raises ValueError where they are too few, EngineError where the engine
-    answers with what is no number.
+
+def decode_frames(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Iterator[Floats]:
+    """Latents float32 [C, h, w] to frames float32 [3, H, W] as the engine made them, as many as `total_frames`.
+
+    Latents are pulled when they are needed. Raises ValueError where they are too few.
     """
     caches: Sequence[Any] | None = None
     count = 0
@@ -83,10 +109,24 @@ def decode(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Ite
             if count == total_frames:
                 break
             count += 1
-            yield _from_engine(frame)
+            yield frame
         if count == total_frames:
             return
     raise ValueError(f"expected latents of {total_frames} frames, got those of {count}")
+
+
+def picture_of(frame: Floats) -> Floats:
+    """A frame of an engine, float32 [3, H, W], near -1..1, to a picture float32 [H, W, 3], 0..255.
+
+    Raises EngineError where there are values that are no numbers.
+    """
+    picture: Floats = np.ascontiguousarray(frame.transpose(1, 2, 0), np.float32) * _HALF + _HALF
+    if not np.isfinite(picture).all():
+        raise EngineError(
+            "the generator answered with values that are no numbers (NaN or infinity); "
+            "try another --engine, or build the bundle in a higher precision"
+        )
+    return np.clip(picture, 0, 255, out=picture)
 
 
 def _filled(pictures: Iterable[UInt8], total_frames: int, filled_frames: int) -> Iterator[UInt8]:
@@ -105,14 +145,3 @@ def _to_engine(pictures: Sequence[UInt8]) -> Floats:
     frames /= _HALF
     frames -= 1
     return frames
-
-
-def _from_engine(frame: Floats) -> Floats:
-    """float32 [3, H, W], -1..1 to [H, W, 3], 0..255."""
-    picture: Floats = np.ascontiguousarray(frame.transpose(1, 2, 0), np.float32) * _HALF + _HALF
-    if not np.isfinite(picture).all():
-        raise EngineError(
-            "the generator answered with values that are no numbers (NaN or infinity); "
-            "try another --engine, or build the bundle in a higher precision"
-        )
-    return np.clip(picture, 0, 255, out=picture)

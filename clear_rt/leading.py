@@ -6,10 +6,12 @@ of its frames only the crops stay.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +23,26 @@ from clear_rt.frames import Frame
 from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
-from clear_rt.threads import ahead
+from clear_rt.threads import Stop, spare_workers, spread
 
 UInt8 = NDArray[np.uint8]
 # A frame, and the matte of its working picture where drafts are made.
 Shown = tuple[Frame, UInt8 | None]
 
 
+class _Cutting(NamedTuple):
+    """A frame to be cut, the matte for its drafts, and the runs it lies in."""
+
+    frame: Frame
+    matte: UInt8 | None
+    active: tuple[RegionRun, ...]
+
+
 class Leading:
     """One pass that feeds all runs: who asks for crops drives it, and crops of other runs wait in a queue of their own.
 
-    No more wait than the furthest run has looked ahead. Decoding runs on a thread of its own, at most `depth_frames`
-    ahead of that; `close` ends it.
+    Each run may be read on a thread of its own. No more crops wait than the furthest run has looked ahead. Decoding and
+    cutting run on other threads, at most `depth_frames` ahead of that; `stop` and `close` end them.
     """
 
     def __init__(
@@ -42,12 +52,15 @@ class Leading:
         placements: Mapping[RegionRun, Placement],
         depth_frames: int,
         watch: Stopwatch,
+        stop: Stop | None = None,
     ) -> None:
         self._path = path
         self._placements = placements
-        self._watch = watch
         self._waiting: dict[RegionRun, deque[UInt8]] = {run: deque() for run in placements}
-        self._cuts = ahead(watch.each(self._cut(frames), "lead: decode"), depth_frames)
+        cut = watch.timed(self._crops_of, "lead: crop")
+        self._cuts = spread(cut, self._within_runs(frames), depth_frames, spare_workers(), stop=stop)
+        self._reading = threading.Lock()
+        self._failed: BaseException | None = None
 
     def crops(self, run: RegionRun) -> Iterator[UInt8]:
         """The crops of a run, uint8 [H, W, 3] of its placement's profile, from its first frame to its last.
@@ -59,7 +72,10 @@ class Leading:
         waiting = self._waiting[run]
         for index in range(run.start_frame, run.stop_frame):
             while not waiting:
-                self._advance(run, index)
+                with self._reading:
+                    # Another run may have read on while this one waited for the lock.
+                    if not waiting:
+                        self._read_on(run, index)
             yield waiting.popleft()
 
     @property
@@ -68,12 +84,19 @@ class Leading:
         return sum(map(len, self._waiting.values()))
 
     def close(self) -> None:
-        """Ends the thread and closes the decoder."""
+        """Ends the threads and closes the decoder; nobody may be reading crops."""
         self._cuts.close()
+        self._failed = None
 
-    def _advance(self, run: RegionRun, index: int) -> None:
-        with self._watch.stage("wait for crops"):
+    def _read_on(self, run: RegionRun, index: int) -> None:
+        if self._failed is not None:
+            # What went wrong reaches every run, not only the one that read on.
+            raise self._failed
+        try:
             cut = next(self._cuts, None)
+        except BaseException as error:
+            self._failed = error
+            raise
         if cut is None:
             raise InputError(
                 f"{self._path} now ends before frame {index}, and had {run.stop_frame} frames or more before; "
@@ -82,8 +105,8 @@ class Leading:
         for owner, crop in cut.items():
             self._waiting[owner].append(crop)
 
-    def _cut(self, frames: Generator[Shown, None, None]) -> Generator[dict[RegionRun, UInt8], None, None]:
-        """The crops of all frames that lie in a run; reading ends with the last run."""
+    def _within_runs(self, frames: Generator[Shown, None, None]) -> Generator[_Cutting, None, None]:
+        """The frames that lie in a run; reading ends with the last run."""
         runs = sorted(self._placements)
         table, stop = Timetable(runs), max((run.stop_frame for run in runs), default=0)
         with closing(frames):
@@ -91,9 +114,10 @@ class Leading:
                 if frame.index >= stop:
                     return
                 if active := table.at(frame.index):
-                    yield self._crops_of(frame, matte, active)
+                    yield _Cutting(frame, matte, active)
 
-    def _crops_of(self, frame: Frame, matte: UInt8 | None, active: tuple[RegionRun, ...]) -> dict[RegionRun, UInt8]:
+    def _crops_of(self, cutting: _Cutting) -> dict[RegionRun, UInt8]:
+        frame, matte, active = cutting
         pictures: dict[Size, UInt8] = {}
         crops: dict[RegionRun, UInt8] = {}
         for run in active:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,11 @@ from clear_rt.regions import RegionRun, Timetable
 from clear_rt.relay import Relay
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size, grow, rescale
-from clear_rt.threads import ahead
+from clear_rt.threads import Stop, ahead
 
+T = TypeVar("T")
 UInt8 = npt.NDArray[np.uint8]
 Active = tuple[RegionRun, ...]
-# The map of the frame of an index, of its working picture and the runs it lies in.
-MapOf = Callable[[int, UInt8, Active], UInt8]
 QUEUE_FRAMES = 8
 QUEUE_BYTES = 1 << 26
 # What the prior sees around a region that the user drew tightly, in pixels of the working picture. Automatic regions
@@ -70,7 +69,7 @@ def queue_frames(info: frames.VideoInfo) -> int:
 class Matting:
     """Maps of one video's runs, each computed only inside its frame's regions, and mattes of them.
 
-    Two passes may be under way at once, on two threads. What the leading one computes the writing one takes over.
+    Two passes may be under way at once, on threads of their own: one computes a frame's map, the other takes it over.
     """
 
     def __init__(
@@ -82,60 +81,62 @@ class Matting:
         region: RegionConfig,
         matte: MatteConfig,
         watch: Stopwatch,
+        stop: Stop | None = None,
     ) -> None:
         self._info, self._runs, self._working, self._prior = info, runs, working, prior
-        self._config, self._watch = matte, watch
+        self._config, self._watch, self._stop = matte, watch, stop
         picture = Size(info.width_px, info.height_px)
         margin_px = CONTEXT_PX if region.mode == "fixed" else 0
         self._boxes = {run.box: grow(rescale(run.box, picture, working), margin_px, margin_px, working) for run in runs}
-        self._relay = Relay[UInt8]()
+        self._relay: Relay[UInt8] | None = None
 
     def writing(self) -> Generator[Matted, None, None]:
-        """All frames with their mattes."""
-
-        def occlusion(index: int, rgb: UInt8, active: Active) -> UInt8:
-            known = self._relay.take(index)
-            return self._occlusion(rgb, active) if known is None else known
-
-        return self._matted(occlusion)
+        """All frames with their mattes, made ahead. Where there is a leading pass, call `leading` first."""
+        return self._ahead(self._matted(""))
 
     def leading(self) -> Generator[Shown, None, None]:
-        """The same for the leading pass."""
+        """The same for a leading pass; its stages are those of the writing one after "lead: "."""
+        self._relay = Relay()
+        return self._shown()
 
-        def occlusion(index: int, rgb: UInt8, active: Active) -> UInt8:
-            found = self._occlusion(rgb, active)
-            self._relay.put(index, found)
-            return found
-
-        with closing(self._matted(occlusion)) as matted:
+    def _shown(self) -> Generator[Shown, None, None]:
+        with closing(self._matted("lead: ")) as matted:
             for item, matte in matted:
                 yield item.frame, matte
 
-    def _matted(self, occlusion: MapOf) -> Generator[Matted, None, None]:
-        with closing(self._mapped(occlusion)) as all_mapped:
+    def _matted(self, pass_name: str) -> Generator[Matted, None, None]:
+        with closing(self._ahead(self._mapped(pass_name))) as all_mapped:
             waiting: deque[Mapped] = deque()
-            for matte in self._watch.each(steady(_maps(all_mapped, waiting), self._config), "matte"):
+            mapped = self._watch.each(all_mapped, f"{pass_name}wait for maps")
+            for matte in self._watch.each(steady(_maps(mapped, waiting), self._config), f"{pass_name}matte"):
                 yield Matted(waiting.popleft(), matte)
 
-    def _mapped(self, occlusion: MapOf) -> Generator[Mapped, None, None]:
+    def _mapped(self, pass_name: str) -> Generator[Mapped, None, None]:
         blank = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
         blank.flags.writeable = False
         read_table, table = Timetable(self._runs), Timetable(self._runs)
         reading = looked(self._info, self._working, lambda frame: bool(read_table.at(frame.index)))
-        with closing(ahead(self._watch.each(reading, "decode"), queue_frames(self._info))) as pictures:
-            for item in self._watch.each(pictures, "wait for frames"):
+        with closing(self._ahead(self._watch.each(reading, f"{pass_name}decode"))) as pictures:
+            for item in self._watch.each(pictures, f"{pass_name}wait for frames"):
                 active = table.at(item.frame.index)
                 if item.rgb is None:
                     yield Mapped(item.frame, (), blank)
                 else:
-                    yield Mapped(item.frame, active, occlusion(item.frame.index, item.rgb, active))
+                    with self._watch.stage(f"{pass_name}prior"):
+                        occlusion = self._occlusion(item.frame.index, item.rgb, active)
+                    yield Mapped(item.frame, active, occlusion)
 
-    def _occlusion(self, rgb: UInt8, active: Active) -> UInt8:
-        with self._watch.stage("prior"):
+    def _occlusion(self, index: int, rgb: UInt8, active: Active) -> UInt8:
+        def computed() -> UInt8:
             occlusion = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
             for box in {self._boxes[run.box] for run in active}:
                 np.maximum(occlusion, self._prior(rgb, box), out=occlusion)
-        return occlusion
+            return occlusion
+
+        return computed() if self._relay is None else self._relay.of(index, computed)
+
+    def _ahead(self, items: Generator[T, None, None]) -> Generator[T, None, None]:
+        return ahead(items, queue_frames(self._info), stop=self._stop)
 
 
 def _maps(mapped: Iterable[Mapped], waiting: deque[Mapped]) -> Iterator[UInt8]:

@@ -1,37 +1,41 @@
-"""What one pass over a video has worked out, for another that comes behind it."""
+"""What two passes over a video both need, and only one of them works out."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Relay(Generic[T]):
-    """Results by frame. Put in order by the pass ahead, taken in order by the one behind, each on a thread of its own.
+    """Results by frame, for two passes on threads of their own that each ask for every frame once.
 
-    What the pass behind has passed is not kept, so that as much is held as the one is ahead of the other.
+    Who comes first computes, the other takes over and may have to wait for that. What both have is not kept, so that as
+    much is held as one pass is ahead of the other.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[int, T] = {}
-        self._next = 0
+        self._waiting: dict[int, Future[T]] = {}
 
-    def put(self, index: int, result: T) -> None:
+    def of(self, index: int, compute: Callable[[], T]) -> T:
+        """The result of a frame. Raises what computing it raises, in both passes."""
         with self._lock:
-            if index >= self._next:
-                self._waiting[index] = result
-
-    def take(self, index: int) -> T | None:
-        """The result of a frame, None where the other pass is not there yet; later frames only after that."""
-        with self._lock:
-            self._next = index + 1
-            found = self._waiting.pop(index, None)
-            while (first := next(iter(self._waiting), self._next)) < self._next:
-                del self._waiting[first]
-            return found
+            theirs = self._waiting.pop(index, None)
+            mine = Future[T]()
+            if theirs is None:
+                self._waiting[index] = mine
+        if theirs is not None:
+            return theirs.result()
+        try:
+            mine.set_result(compute())
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        return mine.result()
 
     def __len__(self) -> int:
         return len(self._waiting)

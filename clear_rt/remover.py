@@ -25,15 +25,16 @@ from clear_rt.contents import Contents
 from clear_rt.errors import EngineError
 from clear_rt.generate import CropGenerator, fitting
 from clear_rt.leading import Shown
-from clear_rt.matting import Mapped, Matting, looked, queue_frames
+from clear_rt.matting import Matted, Matting, looked, queue_frames
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan
 from clear_rt.report import Report, Stopwatch
 from clear_rt.runtime.engine import Engine, open_engine
 from clear_rt.shapes import Size, working_size
-from clear_rt.threads import Behind, ahead
+from clear_rt.threads import Behind, Stop, ahead, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -56,6 +57,13 @@ class Edited(NamedTuple):
     regions_scaled: int = 0
     runs_short: int = 0
     notes: tuple[str, ...] = ()
+
+
+class _Edit(NamedTuple):
+    """A frame with its matte, and what was generated for its runs."""
+
+    matted: Matted
+    generated: list[Floats]
 
 
 class Remover:
@@ -171,26 +179,37 @@ class Remover:
         tell: Progress,
         observe: Callable[[Cleaned], None] | None,
     ) -> Edited:
-        """Second pass."""
-        changed = 0
-        matting = Matting(info, runs, self._working(info), self._prior, self.config.region, self.config.matte, watch)
+        """Second pass: frames are edited on threads of their own, told of, shown and handed to the encoder on this."""
+        changed, stop = 0, Stop()
+        config, workers = self.config, min(spare_workers(), queue_frames(info))
+        matting = Matting(info, runs, self._working(info), self._prior, config.region, config.matte, watch, stop)
         with (
-            frames.Writer(info, target, self.config.write) as writer,
+            frames.Writer(info, target, config.write) as writer,
             Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
-            self._contents(info, runs, matting, watch, tell) as contents,
-            closing(matting.writing()) as matted,
+            self._contents(info, runs, matting, watch, tell, stop) as contents,
+            closing(_edits(matting.writing(), contents, watch)) as edits,
+            closing(
+                spread(
+                    watch.timed(partial(self._cleaned, contents=contents, watch=watch), "composite"),
+                    edits,
+                    workers + 1,
+                    workers,
+                    stop=stop,
+                    idle=contents.tell if contents else _nothing,
+                )
+            ) as cleaned,
+            stop,
         ):
-            for item, matte in matted:
-                source = item.frame
-                with watch.stage("composite"):
-                    result = self._filled(item, matte, contents)
-                changed += result is not source
+            for seen in watch.each(cleaned, "wait for composite"):
+                if contents is not None:
+                    contents.tell()
+                changed += seen.result is not seen.source
                 with watch.stage("wait for encoder"):
-                    behind.put(result)
+                    behind.put(seen.result)
                 if observe is not None:
                     with watch.stage("observe"):
-                        observe(Cleaned(source, result, item.occlusion, matte))
-                tell("removing", source.index + 1, total_frames)
+                        observe(seen)
+                tell("removing", seen.source.index + 1, total_frames)
         edited = Edited(changed, writer.encoder, tuple(writer.dropped_streams))
         if contents is None:
             return edited
@@ -202,26 +221,52 @@ class Remover:
         )
 
     def _contents(
-        self, info: frames.VideoInfo, runs: list[RegionRun], matting: Matting, watch: Stopwatch, tell: Progress
+        self,
+        info: frames.VideoInfo,
+        runs: list[RegionRun],
+        matting: Matting,
+        watch: Stopwatch,
+        tell: Progress,
+        stop: Stop,
     ) -> Contents | nullcontext[None]:
         if self._generator is None:
             return nullcontext()
-        shown = matting.leading() if self._generator.spec.draft else _undrafted(info)
-        return Contents(info, shown, runs, self._generator, queue_frames(info), watch, partial(tell, "generating"))
+        shown = matting.leading() if self._generator.spec.draft else _undrafted(info, watch)
+        return Contents(info, shown, runs, self._generator, watch, partial(tell, "generating"), stop)
 
-    def _filled(self, item: Mapped, matte: UInt8, contents: Contents | None) -> frames.Frame:
-        """The frame with the text of its runs replaced."""
+    def _cleaned(self, edit: _Edit, contents: Contents | None, watch: Stopwatch) -> Cleaned:
+        """A frame with the text of its runs replaced."""
+        item, matte = edit.matted
         result = item.frame
-        for run in item.runs:
-            generated = None if contents is None else result.samples_of(contents.next_of(run), run.box)
+        for i, run in enumerate(item.runs):
+            generated = None
+            if contents is not None:
+                with watch.stage("restore"):
+                    content = contents.restored(run, edit.generated[i])
+                generated = result.samples_of(content, run.box)
             result = paste(result, run.box, matte, self.config.composite, generated)
-        return result
+        return Cleaned(item.frame, result, item.occlusion, matte)
 
 
-def _undrafted(info: frames.VideoInfo) -> Generator[Shown, None, None]:
+def _edits(
+    matted: Generator[Matted, None, None], contents: Contents | None, watch: Stopwatch
+) -> Generator[_Edit, None, None]:
+    """What has to be done to every frame, in order."""
+    with closing(matted):
+        for one in watch.each(matted, "wait for mattes"):
+            with watch.stage("wait for content"):
+                generated = [] if contents is None else [contents.next_of(run) for run in one.mapped.runs]
+            yield _Edit(one, generated)
+
+
+def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, None, None]:
     with closing(frames.read(info)) as pictures:
-        for frame in pictures:
+        for frame in watch.each(pictures, "lead: decode"):
             yield frame, None
+
+
+def _nothing() -> None:
+    """There is no model to tell of."""
 
 
 def remove(

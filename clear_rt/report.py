@@ -12,17 +12,20 @@ from typing import Any, TypeVar
 
 from clear_rt.regions import RegionRun
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
 class Stopwatch:
     """Seconds spent per stage, nested stages counted once, in the innermost.
 
-    Stages on different threads overlap, so the sum may exceed the time that the run took.
+    Stages on different threads overlap, so the sum may exceed the time that the run took; so may a stage that several
+    threads share. A stage that begins with "wait" is a thread that had nothing to do.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._adding = threading.Lock()
         self._here = threading.local()
 
     @contextmanager
@@ -34,7 +37,8 @@ class Stopwatch:
             yield
         finally:
             elapsed = time.perf_counter() - begun
-            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed - self._here.inner_seconds
+            with self._adding:
+                self.seconds[name] = self.seconds.get(name, 0.0) + elapsed - self._here.inner_seconds
             self._here.inner_seconds = outer + elapsed
 
     def each(self, items: Iterable[T], stage: str) -> Iterator[T]:
@@ -51,12 +55,26 @@ class Stopwatch:
             if isinstance(iterator, Generator):
                 iterator.close()
 
-    def timed(self, function: Callable[[T], None], stage: str) -> Callable[[T], None]:
+    def handed(self, items: Iterable[T], stage: str) -> Iterator[T]:
+        """The same items; what it takes until the next of them is asked for counts for `stage`.
+
+        For the outermost generator of a thread: a stage around this one would end in the middle of it.
+        """
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                with self.stage(stage):
+                    yield item
+        finally:
+            if isinstance(iterator, Generator):
+                iterator.close()
+
+    def timed(self, function: Callable[[S], T], stage: str) -> Callable[[S], T]:
         """The same function; its calls count for `stage`."""
 
-        def call(item: T) -> None:
+        def call(item: S) -> T:
             with self.stage(stage):
-                function(item)
+                return function(item)
 
         return call
 
@@ -74,7 +92,7 @@ class Report:
 
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
     cannot take them as they are means encoding unchanged frames. `stage_seconds` are per
-    stage and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused,
+    stage (docs/STRUCTURE.md names them) and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused,
     `notes` about what was made up for the fill. `policy`, `steps` and `seed` are None where no model filled, `seed`
     also where noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the model,
     and `runs_short` of them are shorter than its window.

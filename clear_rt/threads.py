@@ -1,14 +1,89 @@
-"""Stages that overlap: reading ahead and writing behind, each on one thread with a bounded queue."""
+"""Stages that overlap: work ahead of who takes it, or behind who gives it, on other threads with bounded queues."""
 
 from __future__ import annotations
 
-import queue
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+# How soon who waits looks up again: for `Stop`, and to tell how far others have come.
+_POLL_S = 0.1
+# Of what numpy leaves to a thread, a core does a frame of 720p in 20 ms: three are enough for 100 frames per second.
+_MOST_WORKERS = 3
+_CORES_PER_WORKER = 4
+
+
+class Stopped(Exception):
+    """What a thread waits for will not come, as its stages were told to stop: nobody wants their results any more."""
+
+
+class Stop(threading.Event):
+    """Ends all stages that share it, also those that wait for each other; leaving its block sets it."""
+
+    def check(self) -> None:
+        """Raises Stopped once it is set: for long work between two items."""
+        if self.is_set():
+            raise Stopped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.set()
+
+
+def spare_workers() -> int:
+    """Threads among which it pays to divide a stage, where engine, decoder and encoder want most of the cores."""
+    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) // _CORES_PER_WORKER))
+
+
+def ahead(
+    items: Iterable[T], depth: int, *, stop: Stop | None = None, idle: Callable[[], None] = lambda: None
+) -> Generator[T, None, None]:
+    """The same items, made on a thread of their own: `spread` over one."""
+    return spread(_same, items, depth, stop=stop, idle=idle)
+
+
+def spread(
+    function: Callable[[S], T],
+    items: Iterable[S],
+    depth: int,
+    workers: int = 1,
+    *,
+    stop: Stop | None = None,
+    idle: Callable[[], None] = lambda: None,
+) -> Generator[T, None, None]:
+    """`function` of every item, in order, computed on threads that take the next item in turn.
+
+    At most `depth` results wait or are being made. Errors of items and function arrive in their place. Who waits for a
+    result calls `idle` at least every 0.1 s, and gets Stopped after `stop`. Threads start with the first result that is
+    asked for; close the generator (`contextlib.closing`) to end them early.
+    """
+    line = _Line(function, items, depth, stop or Stop())
+    started: list[_Worker] = []
+    try:
+        for _ in range(min(workers, depth)):
+            worker = _Worker(line.work, "clear_rt-ahead")
+            worker.start()
+            started.append(worker)
+        while not isinstance(made := line.take(idle), _End):
+            yield made
+        made.throw()
+    finally:
+        line.end()
+        _outlive(started)
+
+
+def _same(item: T) -> T:
+    return item
 
 
 class _End:
@@ -27,45 +102,85 @@ class _End:
                 del error
 
 
-def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """The same items, made on a thread of their own, at most `depth` of them waiting; errors arrive in their place.
+class _Line(Generic[S, T]):
+    """Results between the threads that make them and the one that takes them, by the place of their items."""
 
-    Close the generator (`contextlib.closing`) to end the thread early.
-    """
-    waiting: queue.Queue[T | _End] = queue.Queue(depth)
-    stopped = threading.Event()
+    def __init__(self, function: Callable[[S], T], items: Iterable[S], depth: int, stop: Stop) -> None:
+        self._function, self._items, self._depth, self._stop = function, items, depth, stop
+        self._iterator = iter(items)
+        self._pulling = threading.Lock()
+        self._changed = threading.Condition()
+        self._made: dict[int, T | _End] = {}
+        self._pulled = self._taken = 0
+        self._over = False
 
-    def put(item: T | _End) -> bool:
-        while not stopped.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def produce() -> None:
+    def work(self) -> None:
+        """What each thread does, until there is nothing more to do for any of them."""
         try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as error:  # noqa: BLE001 - handed over whole, whatever it is
-            put(_End(error))
-        else:
-            put(_End())
+            while self._step():
+                pass
         finally:
-            if isinstance(items, Generator):
-                items.close()
+            self._finish()
 
-    worker = _Worker(produce, "clear_rt-ahead")
-    worker.start()
-    try:
-        while not isinstance(item := waiting.get(), _End):
-            yield item
-        item.throw()
-    finally:
-        stopped.set()
-        worker.outlive()
+    def take(self, idle: Callable[[], None]) -> T | _End:
+        """The next result or the end; Stopped after `stop`."""
+        while True:
+            self._stop.check()
+            with self._changed:
+                if self._taken not in self._made:
+                    self._changed.wait(_POLL_S)
+                if self._taken in self._made:
+                    made = self._made.pop(self._taken)
+                    self._taken += 1
+                    self._changed.notify_all()
+                    return made
+            idle()
+
+    def end(self) -> None:
+        """Nobody takes results any more."""
+        with self._changed:
+            self._over = True
+            self._made.clear()
+            self._changed.notify_all()
+
+    def _step(self) -> bool:
+        with self._pulling:
+            if not self._has_room():
+                return False
+            place, self._pulled = self._pulled, self._pulled + 1
+            try:
+                item = next(self._iterator)
+            except StopIteration:
+                self._over = True
+                return self._put(place, _End())
+            except BaseException as error:  # noqa: BLE001 - handed over whole, whatever it is
+                self._over = True
+                return self._put(place, _End(error))
+        try:
+            return self._put(place, self._function(item))
+        except BaseException as error:  # noqa: BLE001 - handed over whole, whatever it is
+            return self._put(place, _End(error))
+
+    def _has_room(self) -> bool:
+        """Waits for it; False where there is nothing more to do."""
+        with self._changed:
+            while self._pulled - self._taken >= self._depth and not (self._over or self._stop.is_set()):
+                self._changed.wait(_POLL_S)
+            return not (self._over or self._stop.is_set())
+
+    def _put(self, place: int, made: T | _End) -> bool:
+        """False where this was the last that its thread makes."""
+        with self._changed:
+            self._made[place] = made
+            self._changed.notify_all()
+        return not isinstance(made, _End)
+
+    def _finish(self) -> None:
+        """One thread that ends ends all: it has met the end, an error or the end of the demand."""
+        with self._pulling:
+            self._over = True
+            if isinstance(self._items, Generator):
+                self._items.close()
 
 
 class _Worker:
@@ -75,29 +190,31 @@ class _Worker:
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
         finally:
-            self._ended.set()
+            self.ended.set()
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
-    def outlive(self) -> None:
-        """Wait until the work has ended, whatever interrupts the waiting; an interrupt is raised afterwards."""
-        interrupt: BaseException | None = None
-        while not self._ended.is_set():
+
+def _outlive(workers: Iterable[_Worker]) -> None:
+    """Wait until all work has ended, whatever interrupts the waiting; an interrupt is raised afterwards."""
+    interrupt: BaseException | None = None
+    for worker in workers:
+        while not worker.ended.is_set():
             try:
-                self._ended.wait()
+                worker.ended.wait()
             except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt most of all
                 interrupt = error
-        self._thread.join()
-        if interrupt is not None:
-            raise interrupt
+        worker.thread.join()
+    if interrupt is not None:
+        raise interrupt
 
 
 class Behind(Generic[T]):
@@ -108,7 +225,7 @@ class Behind(Generic[T]):
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
-        self._waiting: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._waiting: SimpleQueue[T | _End] = SimpleQueue()
         self._room = threading.Semaphore(depth)
         self._stopped = threading.Event()
         self._end = _End()
@@ -141,7 +258,7 @@ class Behind(Generic[T]):
             self._stopped.set()
         self._waiting.put(_End())
         try:
-            self._worker.outlive()
+            _outlive([self._worker])
         finally:
             if kind is None:
                 self._end.throw()

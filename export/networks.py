@@ -15,7 +15,6 @@ from clear_rt.export.calibration import StepCodec, generator_spec, windows
 from clear_rt.export.checked import Checked
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.dialect import ONNX_RUNTIME, Dialect, tensorrt
-from clear_rt.export.fp8_policy import Fp8Policy, calibrated
 from clear_rt.export.merge import merge_adapters
 from clear_rt.export.narrowed import narrowed
 from clear_rt.export.plan_order import Axes
@@ -26,6 +25,7 @@ from clear_rt.export.stored import Stored
 from clear_rt.export.to_onnx import control_graph, decoder_graphs, encoder_graphs, step_graph
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.config_json import as_json
+from clear_rt.models.fp8_policy import Fp8Policy, calibrated
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.models.weights import load_dit, load_vae

@@ -159,7 +159,8 @@ def quiet_logger(trt: Any) -> Any:  # noqa: ANN401
             if severity <= trt.ILogger.Severity.ERROR:
                 self.errors.append(message)
             elif found := _BYTES.search(message):
-                self.bytes[found[1]] = int(found[2])
+                # Told of every profile, the largest of which comes first.
+                self.bytes[found[1]] = max(int(found[2]), self.bytes.get(found[1], 0))
 
     return Logger()
 

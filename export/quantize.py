@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from clear_rt.errors import ConfigError, WeightsError
-from clear_rt.export.fp8_policy import Fp8Policy, block_linears, quantized_linears, rounded_inputs
 from clear_rt.export.scales import Scales
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.fp8 import Fp8Linear, Fp8Rounded, replace_modules, scale_of
+from clear_rt.models.fp8_policy import Fp8Policy, block_linears, quantized_linears, rounded_inputs
 
 Run = Callable[[BakedDit], object]
 # Per output channel for weights, per tensor for inputs, which then need no pass of their own at run time.

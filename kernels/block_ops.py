@@ -1,4 +1,4 @@
-"""What `--kernels triton` puts into transformer and VAE: the definitions in `clear_rt.models`, by our kernels."""
+"""What the `cuda` engine puts into the transformer: the definitions in `clear_rt.models`, by our kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from clear_rt.kernels.gate_residual import gate_residual, gate_residual_norm
 from clear_rt.kernels.gelu import gelu
 from clear_rt.kernels.kept import Kept
 from clear_rt.kernels.norm_modulate import norm_modulate
-from clear_rt.kernels.norm_silu import norm_silu
 from clear_rt.kernels.occlusion_attention import occlusion_attention
 from clear_rt.kernels.qk_norm_rope import qk_norm_rope
 from clear_rt.kernels.rms_norm import rms_norm
@@ -25,7 +24,6 @@ from clear_rt.models.baked import BakedDit
 from clear_rt.models.block_ops import Grid, Tables, split_heads
 from clear_rt.models.dit_blocks import WidthNorm
 from clear_rt.models.fp8 import Fp8Linear
-from clear_rt.models.vae_blocks import PAST_FRAMES
 
 # Past as many keys fused attention in float16 may overflow: its largest number is 65,504.
 _MOST_FP16_KEYS = 65_504
@@ -124,21 +122,6 @@ def attention(q: Tensor, k: Tensor, v: Tensor, key_bias: Tensor | None) -> Tenso
             return by_torch.attention(q, k, v, None)
     out, _ = occlusion_attention(q, k, v, None if key_bias is None else key_bias.float())
     return out
-
-
-def joined_norm_silu(x: Tensor, gamma: Tensor, past: Tensor | None) -> Tensor:
-    """As `clear_rt.models.vae_blocks.NormSilu`, in channels_last_3d memory."""
-    batches, channels, frames, height, width = x.shape
-    layout = torch.channels_last_3d
-    shape = (batches, channels, PAST_FRAMES + frames, height, width)
-    joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
-    norm_silu(
-        x.contiguous(memory_format=layout),
-        gamma,
-        joined,
-        None if past is None else past.contiguous(memory_format=layout),
-    )
-    return joined
 
 
 def _joined(*tables: Tensor) -> Tensor:

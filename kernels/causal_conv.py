@@ -29,8 +29,8 @@ from clear_rt.kernels.tiles import Tile, tile
 from clear_rt.kernels.variant import Variant, pointers
 
 OP = "causal_conv"
-# Rows of a tensor descriptor begin at multiples of 16 bytes.
-LEAST_CHANNELS = 16
+# What tensor memory access fetches in one row are 64 bytes or more here.
+LEAST_CHANNELS = 32
 # Output channels that have a tile of their own; others take that of the next more.
 OUTPUTS = (16, 96, 192, 384)
 
@@ -180,7 +180,7 @@ def causal_conv(
     """x [F, h, w, C], weight [taps, N, C], bias [N] -> out [T, H, W, N], of any strides but along N; plus `residual`.
 
     out[t, y, x] = sum over taps (f, r, c) of weight times x[stride t + f, y + top + r, x + left + c]. x, weight and
-    residual are of one dtype, fp16 or bf16, summed up in fp32. C is a multiple of 16. x must hold all that is summed
+    residual are of one dtype, fp16 or bf16, summed up in fp32. C is a multiple of 32. x must hold all that is summed
     up: F >= stride (T - 1) + frames, h >= H + top + rows - 1, and so for w.
 
     Raises ValueError for other shapes, dtypes or strides, EngineError where there is no GPU.

@@ -108,7 +108,7 @@ def norm_silu_kernel(
 
 
 @torch.library.custom_op("clear_rt::norm_silu", mutates_args=("joined", "kept"))
-def norm_silu(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None = None, kept: Tensor | None = None) -> None:
+def norm_silu(x: Tensor, gamma: Tensor, joined: Tensor, past: Tensor | None, kept: Tensor | None) -> None:
     """x [B, C, T, H, W] of any float, gamma [C] -> joined [B, C, 2 + T, H, W] or [B, C, 2 + T, H + 2, W + 2].
 
     joined begins with the last two frames of `past` [B, C, 2 or more, H, W], or with zeros where the run begins; of the

@@ -1,10 +1,12 @@
-"""What all tests share: the mark `gpu`, and where the repository is."""
+"""What all tests share: the mark `gpu`, where the repository is, and bundles that every worker of pytest-xdist takes."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -14,16 +16,63 @@ from clear_rt.runtime.device import gpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Files that take longest, longest first: a worker that came upon one of them last would let the others wait for it.
+_FIRST = (
+    "export/test_build.py",
+    "kernels/test_aot.py",
+    "export/test_clear_tiny_engines.py",
+    "test_memory.py",
+    "export/test_real_size_engines.py",
+    "runtime/test_model_fill.py",
+    "export/test_bundle.py",
+)
+_MEASURED = "measured"
+
 if gpu_count() == 0:
     # Kernels then run in Triton's interpreter; Triton has to know before it is imported by anything.
     os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and gpu_count() == 0:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU: the CUDA driver is missing or finds none"))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[Iterable[str]], None]:
+    """A function that leaves lines for the end of the log, where they come from whatever worker."""
+    return lambda lines: record_property(_MEASURED, list(lines))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = (report for report in terminalreporter.getreports("passed") if report.when == "call")
+    measured = [lines for report in passed for name, lines in report.user_properties if name == _MEASURED]
+    if measured:
+        terminalreporter.section(_MEASURED)
+    for lines in measured:
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder `name` of this run of the tests, as the first worker of pytest-xdist that asks for it makes it.
+
+    The others wait for it. If making fails, whoever waited tries again, and fails, too.
+    """
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    target, whole = shared / name, shared / f"{name}.whole"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(target, ignore_errors=True)
+            make(target)
+            whole.touch()
+    return target
 
 
 @pytest.fixture(scope="session")
@@ -86,12 +135,11 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from clear_rt.models.dit_config import DitConfig
     from clear_rt.models.vae_config import VaeConfig
 
-    folder = tmp_path_factory.mktemp("weights")
     dit = DitConfig(
         width=256, heads=2, layers=3, ffn_width=300, text_width=20, freq_width=32, image_width=16, occlusion=True
     )
-    write_random_weights(folder, dit, VaeConfig(base_width=4, res_blocks=1))
-    return folder
+    vae = VaeConfig(base_width=4, res_blocks=1)
+    return made_once(tmp_path_factory, "weights", lambda folder: write_random_weights(folder, dit, vae))
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +149,5 @@ def random_bundle(random_weights: Path, tmp_path_factory: pytest.TempPathFactory
     from clear_rt.export.bundle import export
     from clear_rt.export.config import ExportConfig
 
-    target = tmp_path_factory.mktemp("bundles") / "random"
-    export(random_weights, target, ExportConfig(engines=("onnx", "cuda"), window_latents=5, overlap_latents=2))
-    return target
+    config = ExportConfig(engines=("onnx", "cuda"), window_latents=5, overlap_latents=2)
+    return made_once(tmp_path_factory, "random", lambda target: export(random_weights, target, config))

@@ -10,8 +10,8 @@ pytest.importorskip("modelopt", reason="calibration is modelopt's: pip install '
 
 from benchmarks import fp8_sensitivity
 from clear_rt.bundle import open_bundle
-from clear_rt.export.fp8_policy import KINDS
 from clear_rt.models.dit_config import DitConfig
+from clear_rt.models.fp8_policy import KINDS
 
 SMALL = DitConfig(
     width=64, heads=2, layers=3, ffn_width=96, text_width=20, text_tokens=64, freq_width=32, image_width=0,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clear_rt.bench.canvas import Canvas, Colour, Side
 from clear_rt.bench.chart_roofline import LEAST_HEIGHT_PX, draw_roofline
-from clear_rt.bench.document import Document
+from clear_rt.bench.document import Document, machine_of
 from clear_rt.bench.tables import figure, ms_per_frame
 
 INK, FAINT = (30, 30, 30), (215, 215, 215)
@@ -34,9 +34,7 @@ def draw(document: Document) -> NDArray[np.uint8]:
     profiles = document["profiles"]
     bars_px = (_BAR_PX + _GAP_PX) * len(profiles)
     canvas = Canvas(WIDTH_PX, 260 + bars_px + LEAST_HEIGHT_PX + 2 * MARGIN_PX)
-    gpus = document["environment"]["gpus"]
-    where = gpus[0]["name"] if gpus else f"{document['environment']['cpu']}, {document['environment']['cores']} cores"
-    about = f"{document['bundle']['name']}, {document['engine']}, {document['precision']}, {where}"
+    about = f"{document['bundle']['name']}, {document['engine']}, {document['precision']}, {machine_of(document)}"
     canvas.text(MARGIN_PX, MARGIN_PX, f"clear-rt bench: {about}", INK)
     canvas.text(MARGIN_PX, MARGIN_PX + 45, "Milliseconds per new frame, stage by stage, none of them overlapped", INK)
     _legend(canvas, MARGIN_PX + 80)

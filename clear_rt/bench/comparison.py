@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clear_rt.bench.document import Document, read_document
+from clear_rt.bench.document import Document, machine_of, read_document
 from clear_rt.bench.tables import Grid, figure
 from clear_rt.errors import InputError
 
@@ -64,7 +64,7 @@ def _differences(a: Document, b: Document) -> Iterator[str]:
         if alone:
             yield f"only in {where}: {', '.join(sorted(alone))}"
     for label, found in (
-        ("machines", [_machine(each) for each in (a, b)]),
+        ("machines", [machine_of(each) for each in (a, b)]),
         ("bundles", [each["bundle"].get("manifest_sha256") for each in (a, b)]),
         ("commits", [each["environment"].get("commit") for each in (a, b)]),
     ):
@@ -74,8 +74,3 @@ def _differences(a: Document, b: Document) -> Iterator[str]:
         differing = [key for key in ("size", "steps", "window") if first.get(key) != second.get(key)]
         if differing:
             yield f"{name}: different {', '.join(differing)}"
-
-
-def _machine(document: Document) -> str:
-    gpus = document["environment"].get("gpus") or [{}]
-    return str(gpus[0].get("name") or document["environment"].get("cpu"))

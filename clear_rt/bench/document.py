@@ -44,6 +44,12 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def machine_of(document: Document) -> str:
+    """What ran the networks, by name: the GPU whose ceilings were measured, or the CPU."""
+    found, device = document["environment"], document["ceilings"].get("device", "cpu")
+    return str(device) if device != "cpu" else f"{found.get('cpu')}, {found.get('cores')} cores"
+
+
 def as_text(document: Document) -> str:
     """JSON, one line feed at the end; raises ValueError for what JSON cannot hold, as NaN."""
     return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -71,8 +77,9 @@ def read_document(path: Path) -> Document:
 
 def _lacking(found: Document) -> str | None:
     """What a comparison needs and does not find."""
-    if not isinstance(found.get("environment"), dict) or not isinstance(found.get("bundle"), dict):
-        return "it has no 'environment' or no 'bundle'"
+    missing = [name for name in ("environment", "bundle", "ceilings") if not isinstance(found.get(name), dict)]
+    if missing:
+        return f"it lacks {' and '.join(map(repr, missing))}"
     profiles = found.get("profiles")
     if not isinstance(profiles, list) or not profiles:
         return "it has no 'profiles'"

@@ -187,7 +187,9 @@ class _Drive:
         return _finite(self._clock.timed(STEP, lambda: self._engine.velocity(given, control, row)))
 
     def _encode(self) -> None:
-        frames = next(self._groups) if self._encoder is not None else next(self._groups)[:, :1]
+        frames = next(self._groups)
+        if self._encoder is None:
+            frames = np.ascontiguousarray(frames[:, :1])
         latent, self._encoder = self._clock.timed(ENCODE, lambda: self._engine.encode(frames, self._encoder))
         self._control.append(_finite(latent))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from clear_rt.bench.document import Document
+from clear_rt.bench.document import Document, machine_of
 
 
 class Grid(NamedTuple):
@@ -126,9 +126,8 @@ def _megabytes(value: int | None) -> float | None:
 
 def _about(document: Document) -> Iterator[str]:
     environment, bundle, ceilings = document["environment"], document["bundle"], document["ceilings"]
-    cold, gpus = document["cold"], environment["gpus"]
-    where = gpus[0]["name"] if gpus else f"{environment['cpu']}, {environment['cores']} cores, no GPU"
-    yield f"{where}; commit {environment['commit'] or 'unknown'}; {document['time']}"
+    cold = document["cold"]
+    yield f"{machine_of(document)}; commit {environment['commit'] or 'unknown'}; {document['time']}"
     yield (
         f"bundle {bundle['name']} ({bundle['parameters'] / 1e6:.1f} M parameters), engine {document['engine']}, "
         f"{document['precision']}"

@@ -8,7 +8,6 @@ Module names give the original checkpoint's tensor names. Source: reference.md 3
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +31,6 @@ class CausalConv3d(nn.Conv3d):
     def causal(self, x: Tensor, history: History) -> Tensor:
         past = history.take()
         joined = functional.pad(x, (0, 0, 0, 0, PAST_FRAMES, 0)) if past is None else torch.cat((past, x), 2)
-        return self.of_joined(joined, history)
-
-    def of_joined(self, joined: Tensor, history: History) -> Tensor:
-        """The present out of past and present [B, C, 2 + T, H, W]."""
         history.put(joined[:, :, -PAST_FRAMES:])
         return self(joined)
 
@@ -58,35 +53,15 @@ class RmsNorm(nn.Module):
         return (wide * scale).to(x.dtype) * (self.gamma * len(self.gamma) ** 0.5)
 
 
-class NormSilu(Protocol):
-    """x [B, C, T, H, W], gamma [C], past [B, C, 2, H, W] or None -> the past (or zeros), then silu(norm(x))."""
-
-    def __call__(self, x: Tensor, gamma: Tensor, past: Tensor | None) -> Tensor: ...
-
-
 class Layers(nn.ModuleList):
-    """Layers run in turn, of which the causal convolutions look back; numbered in the names as in the original.
-
-    With `norm_silu` a norm and the SiLU behind it wait for the convolution that they feed, and are computed by it.
-    """
-
-    norm_silu: NormSilu | None = None
+    """Layers run in turn, of which the causal convolutions look back; numbered in the names as in the original."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(layers)
 
     def forward(self, x: Tensor, history: History) -> Tensor:
-        waiting: RmsNorm | None = None
         for layer in self:
-            if self.norm_silu is not None and isinstance(layer, RmsNorm):
-                waiting = layer
-            elif not isinstance(layer, CausalConv3d):
-                x = layer(x) if waiting is None else x
-            elif waiting is None or self.norm_silu is None:
-                x = layer.causal(x, history)
-            else:
-                joined = self.norm_silu(x, waiting.gamma.flatten(), history.take())
-                x, waiting = layer.of_joined(joined, history), None
+            x = layer.causal(x, history) if isinstance(layer, CausalConv3d) else layer(x)
         return x
 
 

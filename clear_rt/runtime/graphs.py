@@ -10,6 +10,16 @@ import torch
 _WARM_UPS = 2
 
 
+class _Replay:
+    """A graph and the function it was captured from, which holds the memory that the graph reads and writes."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, run: Callable[[], object]) -> None:
+        self._graph, self._run = graph, run
+
+    def __call__(self) -> None:
+        self._graph.replay()
+
+
 class Graphs:
     """Captures functions on one stream and into one pool of memory, which they share: replay them one after the other.
 
@@ -42,4 +52,4 @@ class Graphs:
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             run()
         self.count += 1
-        return graph.replay
+        return _Replay(graph, run)

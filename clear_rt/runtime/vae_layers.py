@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clear_rt.kernels.causal_conv import CUBE, LEAST_CHANNELS, Taps
-from clear_rt.models.attention import attention
 from clear_rt.models.vae_blocks import PAST_FRAMES, AttentionBlock, ResidualBlock, RmsNorm
 from clear_rt.models.vae_resample import Downsample, Upsample
 from clear_rt.runtime.vae_ops import VaeOps
@@ -106,15 +105,11 @@ class FrameAttention:
     """As `models.vae_blocks.AttentionBlock`."""
 
     def __init__(self, block: AttentionBlock) -> None:
-        self._norm, self._to_qkv, self._proj = block.norm, block.to_qkv, block.proj
+        self._block = block
 
     def __call__(self, x: Tensor, begins: bool) -> Tensor:
-        frames, height, width, channels = x.shape
-        normed = self._norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        rows = pointwise(self._to_qkv, normed).reshape(frames, height * width, 1, 3 * channels)
-        q, k, v = (part.contiguous() for part in rows.chunk(3, dim=-1))
-        mixed = attention(q, k, v, None).reshape(frames, height, width, channels)
-        return x + pointwise(self._proj, mixed)
+        made: Tensor = self._block(x.permute(3, 0, 1, 2)[None])
+        return made[0].permute(1, 2, 3, 0).contiguous()
 
 
 class Halving:

@@ -27,7 +27,8 @@ def _document(*, scale=1.0, gpu=None, profiles=("720p", "live33")):
     return {
         "benchmark": "clear-rt bench",
         "format": 1,
-        "environment": {"gpus": [{"name": gpu}] if gpu else [], "cpu": "a CPU", "commit": "abc"},
+        "environment": {"gpus": [], "cpu": "a CPU", "cores": 2, "commit": "abc"},
+        "ceilings": {"device": gpu or "cpu"},
         "bundle": {"manifest_sha256": "1"},
         "profiles": [profile(name) for name in profiles],
     }
@@ -56,7 +57,7 @@ def test_ratios_say_how_many_times_faster_the_second_is(written):
         ("720p", "GPU peak memory"): ["8", "8", "MB", "1.00"],
     }
     assert "only in a: live33" in lines
-    assert "different machines: a CPU and H100" in lines
+    assert "different machines: a CPU, 2 cores and H100" in lines
 
 
 def test_other_windows_are_said(written):

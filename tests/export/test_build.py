@@ -24,8 +24,8 @@ from clear_rt.export import verify  # noqa: E402
 from clear_rt.export.build import build_bundle  # noqa: E402
 from clear_rt.export.build_config import BuildConfig  # noqa: E402
 from clear_rt.export.config import ExportConfig  # noqa: E402
-from clear_rt.export.fp8_policy import calibrated  # noqa: E402
 from clear_rt.export.scales import Scales, write_scales  # noqa: E402
+from clear_rt.models.fp8_policy import calibrated  # noqa: E402
 from clear_rt.models.weights_folder import find_weights  # noqa: E402
 from clear_rt.plans import PLAN_ROLES  # noqa: E402
 from clear_rt.runtime.device import Gpu  # noqa: E402

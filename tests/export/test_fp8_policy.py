@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the models are written in torch: pip install '.[export]'")
 
-from clear_rt.export.fp8_policy import KINDS, Fp8Policy, block_linears, quantized_linears  # noqa: E402
 from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
+from clear_rt.models.fp8_policy import KINDS, Fp8Policy, block_linears, quantized_linears  # noqa: E402
 
 
 def sizes(layers, occlusion=True):

@@ -9,23 +9,51 @@ torch = pytest.importorskip("torch", reason="the exporter is torch: pip install 
 pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip install '.[export]'")
 onnx = pytest.importorskip("onnx", reason="looks into graphs: pip install '.[export]'")
 
+import onnx_ir  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from clear_rt.bundle import open_bundle  # noqa: E402
 from clear_rt.export.bundle import export  # noqa: E402
 from clear_rt.export.config import ExportConfig  # noqa: E402
 from clear_rt.export.halves import halve_state  # noqa: E402
+from clear_rt.export.networks import Networks  # noqa: E402
+from clear_rt.export.stored import Stored  # noqa: E402
+from clear_rt.export.to_onnx import control_graph  # noqa: E402
+from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 
 # One rounding of each weight, 2**-12 of it at most, goes through a few dozen layers that add such errors up.
 ROUNDED = 2**-9
 
 
+def program(path):
+    """A graph as the exporter gives it, from a file."""
+    return torch.onnx.ONNXProgram(onnx_ir.load(path), None)
+
+
 @pytest.fixture(scope="module")
-def halved(random_weights, tmp_path_factory):
+def halved(random_weights, random_bundle, tmp_path_factory):
+    """The graphs of `random_bundle`, which take long to trace, stored again."""
     target = tmp_path_factory.mktemp("halved") / "bundle"
-    export(random_weights, target, ExportConfig(engines=("onnx", "cuda"), store="fp16"))
+    roles = open_bundle(random_bundle).generator.graphs
+    with pytest.MonkeyPatch.context() as patch:
+        graphs = [{role: program(random_bundle / f"{role}.onnx")} for role in roles]
+        patch.setattr(Networks, "graphs", lambda networks, dialect, tell: graphs)
+        export(random_weights, target, ExportConfig(engines=("onnx", "cuda"), store="fp16"))
     return target
+
+
+def test_a_graph_fresh_from_the_exporter_becomes_the_same_bytes_as_one_from_a_file(tmp_path):
+    """What `halved` relies on."""
+    dit = BakedDit(BakedConfig(width=256, heads=2, layers=1, ffn_width=300, text_keys=5, timesteps=2)).eval()
+    made = []
+    for folder, store in (("full", "fp32"), ("fresh", "fp16"), ("file", "fp16")):
+        (tmp_path / folder).mkdir()
+        of = program(tmp_path / "full" / "control.onnx") if folder == "file" else control_graph(dit)
+        Stored(tmp_path / folder, store).add_graph("control", of)
+        made.append((tmp_path / folder / "control.onnx").read_bytes())
+    assert len(made[0]) > len(made[1])
+    assert made[1] == made[2]
 
 
 def relative(found, expected):

@@ -15,13 +15,13 @@ pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip ins
 onnx = pytest.importorskip("onnx", reason="looks into graphs: pip install '.[export]'")
 ort = pytest.importorskip("onnxruntime")
 
-from clear_rt.export.fp8_policy import block_linears, calibrated  # noqa: E402
 from clear_rt.export.onnx_fp8 import onnx_fp8_product, writing_fp8  # noqa: E402
 from clear_rt.export.quantize import in_fp8  # noqa: E402
 from clear_rt.export.scales import Scales  # noqa: E402
 from clear_rt.export.to_onnx import step_graph, traced  # noqa: E402
 from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
 from clear_rt.models.fp8 import Fp8Linear, fp8_product  # noqa: E402
+from clear_rt.models.fp8_policy import block_linears, calibrated  # noqa: E402
 from clear_rt.runtime.onnx_session import open_session  # noqa: E402
 
 CONFIG = BakedConfig(width=64, heads=2, layers=3, ffn_width=80, occlusion=True, text_keys=5, timesteps=4)

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch", reason="the models are written in torch: pi
 pytest.importorskip("modelopt", reason="calibration is modelopt's: pip install '.[export]'")
 
 from clear_rt.errors import ConfigError, WeightsError  # noqa: E402
-from clear_rt.export.fp8_policy import Fp8Policy, block_linears, calibrated, quantized_linears, rounded_inputs  # noqa: E402
 from clear_rt.export.quantize import calibrate, in_fp8, modelopt_config, quantize, sharing  # noqa: E402
 from clear_rt.export.scales import Scales  # noqa: E402
 from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
 from clear_rt.models.fp8 import E4M3, E4M3_MAX, Fp8Linear, empty_fp8, fp8_names  # noqa: E402
+from clear_rt.models.fp8_policy import Fp8Policy, block_linears, calibrated, quantized_linears, rounded_inputs  # noqa: E402
 
 CONFIG = BakedConfig(width=64, heads=2, layers=4, ffn_width=96, occlusion=True, text_keys=5, timesteps=4)
 

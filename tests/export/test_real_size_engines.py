@@ -11,8 +11,7 @@ pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip ins
 if find_spec("tensorrt_rtx") is None:
     pytest.skip("engines are built by TensorRT-RTX: pip install '.[rtx]'", allow_module_level=True)
 
-from benchmarks.real_size_engines import built, rows, transformer, vae_graphs  # noqa: E402
-from benchmarks.report import lines  # noqa: E402
+from benchmarks.real_size_engines import axes_of, built, summary, transformer, vae_graphs  # noqa: E402
 from clear_rt.errors import EngineError  # noqa: E402
 from clear_rt.export.dialect import tensorrt  # noqa: E402
 from clear_rt.export.to_onnx import step_graph  # noqa: E402
@@ -20,26 +19,16 @@ from clear_rt.export.to_onnx import step_graph  # noqa: E402
 TOKENS = {"720p-band192": 20_160, "720p": 75_600}
 
 
-@pytest.fixture
-def tell(capsys):
-    """Prints rows into the log of the tests."""
-
-    def told(reports, case):
-        with capsys.disabled():
-            print("", *lines("engines", rows(reports, case)), sep="\n")
-
-    return told
-
-
 @pytest.fixture(scope="module")
 def block():
-    """One block, by precision: its tokens are weighed where that is asked for."""
+    """One block, by precision. That in bf16 serves every size, the others one."""
     found = {}
 
-    def graph(precision, *, occlusion=False):
+    def graph(precision):
         if precision not in found:
             halves = torch.float16 if precision == "fp16" else torch.bfloat16
-            found[precision] = step_graph(transformer(1, precision, occlusion=occlusion), tensorrt(halves))
+            fixed = None if precision == "bf16" else axes_of("720p-band192")
+            found[precision] = step_graph(transformer(1, precision, occlusion=False), tensorrt(halves), fixed)
         return iter([{"step": found[precision]}])
 
     return graph
@@ -48,7 +37,7 @@ def block():
 @pytest.mark.parametrize(("precision", "capability"), [("bf16", 80), ("bf16", 89), ("fp16", 89), ("fp8", 89)])
 def test_a_block_builds_with_attention_as_fused_nodes(block, tell, tmp_path, precision, capability):
     reports = built(block(precision), "720p-band192", capability, tmp_path)
-    tell(reports, f"1 block, 720p-band192, {precision}, sm_{capability}")
+    tell(summary(reports, f"1 block, 720p-band192, {precision}, sm_{capability}"))
     report = reports["step"]
     # Of the block itself and of the prompt.
     assert report.attentions == 2
@@ -70,7 +59,7 @@ def test_fp8_does_not_build_for_an_a100(block, tmp_path):
 
 
 def test_the_steps_of_the_vae_build(tell, tmp_path):
-    reports = built(vae_graphs("bf16"), "720p-band192", 89, tmp_path)
-    tell(reports, "720p-band192, bf16, sm_89")
+    reports = built(vae_graphs("bf16", "720p-band192"), "720p-band192", 89, tmp_path)
+    tell(summary(reports, "real size, 720p-band192, bf16, sm_89"))
     assert [*reports] == ["encoder_first", "encoder_next", "decoder_first", "decoder_next"]
     assert all(report.activation_bytes < 1.2e9 for report in reports.values())

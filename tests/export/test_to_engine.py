@@ -72,6 +72,28 @@ def test_one_engine_has_several_profiles(tmp_path):
     assert build_plan(order(tmp_path, graph(tmp_path / "g.onnx"), profiles=profiles)).plan_bytes > 1000
 
 
+def test_memory_is_that_of_the_largest_profile_in_whatever_order(tmp_path):
+    """x [2*rows, 16] -> softmax(x @ x.T) @ x, which has to hold 2*rows x 2*rows values."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["2*rows", 16]) for name in ("x", "y"))
+    nodes = [
+        onnx.helper.make_node("Transpose", ["x"], ["turned"]),
+        onnx.helper.make_node("MatMul", ["x", "turned"], ["products"]),
+        onnx.helper.make_node("Softmax", ["products"], ["shares"]),
+        onnx.helper.make_node("MatMul", ["shares", "x"], ["y"]),
+    ]
+    opsets = [onnx.helper.make_opsetid("", 20)]
+    path = tmp_path / "g.onnx"
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y]), opset_imports=opsets, ir_version=10), path
+    )
+    small, large = (Profile.static(Axes(rows=rows, columns=1)) for rows in (128, 1024))
+    used = [
+        build_plan(order(tmp_path, path, profiles=profiles)).activation_bytes
+        for profiles in ((small,), (large,), (small, large), (large, small))
+    ]
+    assert used[0] < used[1] == used[2] == used[3]
+
+
 def test_a_node_that_nobody_knows_is_one_sentence(tmp_path):
     asked = order(tmp_path, graph(tmp_path / "g.onnx", "OcclusionAttention", "clear_rt"))
     with pytest.raises(

@@ -12,7 +12,7 @@ from clear_rt.kernels.causal_conv import CUBE, Taps, causal_conv, causal_conv_re
 DTYPES = (torch.float16, torch.bfloat16)
 HALF_ULP = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 # Frames, height, width, channels, outputs: one position, blocks that are not filled, all channels' kinds of block.
-SHAPES = ((1, 1, 1, 16, 3), (2, 5, 7, 32, 16), (1, 13, 21, 96, 96), (1, 3, 4, 192, 192), (1, 2, 3, 64, 384))
+SHAPES = ((1, 1, 1, 32, 3), (2, 5, 7, 32, 16), (1, 13, 21, 96, 96), (1, 3, 4, 192, 192), (1, 2, 3, 64, 384))
 
 
 def bordered(x):
@@ -63,17 +63,17 @@ def test_it_is_torch_s_convolution_over_three_frames(draw, dtype, shape):
     ],
 )
 def test_other_taps_are_their_reference(draw, taps):
-    shape = (3, 5, 6, 16, 20)
+    shape = (3, 5, 6, 32, 20)
     x, weight, bias, residual = drawn(draw, shape, taps)
     out = computed(x, weight, bias, residual, taps, shape)
     expected = torch.empty_like(out, dtype=torch.float64)
     causal_conv_ref(x.double(), weight.double(), bias.double(), expected, residual.double(), taps)
-    assert_exact(out, expected, taps.weights * 16)
+    assert_exact(out, expected, taps.weights * 32)
 
 
 def test_four_phases_are_a_convolution_of_the_doubled_picture(draw):
-    x, weight, bias, _ = drawn(draw, (2, 4, 5, 16, 8), Taps(1, 3, 3))
-    kernel = weight.float().reshape(3, 3, 8, 16).permute(2, 3, 0, 1)
+    x, weight, bias, _ = drawn(draw, (2, 4, 5, 32, 8), Taps(1, 3, 3))
+    kernel = weight.float().reshape(3, 3, 8, 32).permute(2, 3, 0, 1)
     picture = x[:, 1:-1, 1:-1].float().permute(0, 3, 1, 2)
     doubled = functional.interpolate(picture, scale_factor=2.0, mode="nearest")
     expected = functional.conv2d(doubled.double(), kernel.double(), bias.double(), padding=1).permute(0, 2, 3, 1)
@@ -90,7 +90,7 @@ def test_four_phases_are_a_convolution_of_the_doubled_picture(draw):
 
 
 def test_the_border_of_a_larger_out_is_left_alone_and_nan_stays_where_it_is_seen(draw):
-    shape = (2, 4, 5, 16, 16)
+    shape = (2, 4, 5, 32, 16)
     x, weight, bias, _ = drawn(draw, shape)
     x[1, 2, 3, 7] = torch.nan
     framed = torch.zeros(2, 6, 7, 16, dtype=torch.float16)
@@ -109,19 +109,43 @@ def shaped(*sizes, dtype=torch.float16):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"x": shaped(3, 4, 5, 24), "weight": shaped(27, 8, 24)}, "expected x of a multiple of 16 channels, got 24"),
-        ({"x": shaped(3, 4, 5, 16, dtype=torch.float32)}, "expected x of float16 or bfloat16, got float32"),
-        ({"x": shaped(3, 3, 5, 16)}, r"expected x of \[3, 4, 5\] positions or more for this out, got \[3, 3, 5\]"),
-        ({"x": shaped(2, 4, 5, 16)}, r"expected x of \[3, 4, 5\] positions or more for this out, got \[2, 4, 5\]"),
-        ({"weight": shaped(9, 8, 16)}, r"expected weight \[27, N, C = 16\], got \[9, 8, 16\]"),
+        ({"x": shaped(3, 4, 5, 48), "weight": shaped(27, 8, 48)}, "expected x of a multiple of 32 channels, got 48"),
+        ({"x": shaped(3, 4, 5, 32, dtype=torch.float32)}, "expected x of float16 or bfloat16, got float32"),
+        ({"x": shaped(3, 3, 5, 32)}, r"expected x of \[3, 4, 5\] positions or more for this out, got \[3, 3, 5\]"),
+        ({"x": shaped(2, 4, 5, 32)}, r"expected x of \[3, 4, 5\] positions or more for this out, got \[2, 4, 5\]"),
+        ({"weight": shaped(9, 8, 32)}, r"expected weight \[27, N, C = 32\], got \[9, 8, 32\]"),
         ({"bias": shaped(9)}, r"expected bias \[N = 8\], got \[9\]"),
         ({"residual": shaped(1, 2, 3, 9)}, r"expected residual \[T = 1, H = 2, W = 3, N = 8\], got \[1, 2, 3, 9\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, said):
-    given = {"x": shaped(3, 4, 5, 16), "weight": shaped(27, 8, 16), "bias": shaped(8), "out": shaped(1, 2, 3, 8)}
+    given = {"x": shaped(3, 4, 5, 32), "weight": shaped(27, 8, 32), "bias": shaped(8), "out": shaped(1, 2, 3, 8)}
     with pytest.raises(ValueError, match=said):
         causal_conv(**(given | change))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("taps", "channels", "outputs"),
+    [
+        (Taps(3, 1, 1), 384, 384),
+        (Taps(3, 1, 1, stride=2), 192, 192),
+        *((Taps(1, 2, 2, top, left), 384, 192) for top in (0, 1) for left in (0, 1)),
+    ],
+)
+def test_other_taps_of_real_size_into_every_other_place(draw, taps, channels, outputs):
+    frames, height, width = 2, 48, 320
+    shape = (frames, height, width, channels, outputs)
+    x, weight, bias, _ = (tensor.cuda() for tensor in drawn(draw, shape, taps, torch.bfloat16))
+    whole = x.new_zeros(frames, 2 * height, 2 * width, outputs)
+    out = whole[:, taps.top :: 2, taps.left :: 2]
+    out.fill_(torch.nan)
+    causal_conv(x, weight, bias, out, None, taps)
+    expected = torch.empty_like(out, dtype=torch.float64)
+    causal_conv_ref(x.double(), weight.double(), bias.double(), expected, None, taps)
+    assert_exact(out, expected, taps.weights * channels)
+    out.zero_()
+    assert not whole.any()
 
 
 @pytest.mark.gpu

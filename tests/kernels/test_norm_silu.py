@@ -37,7 +37,7 @@ def drawn(draw, shape, dtype=torch.float32):
 
 def written(x, gamma, past=None):
     joined = unwritten(x)
-    norm_silu(x, gamma, joined, past)
+    norm_silu(x, gamma, joined, past, None)
     return joined
 
 
@@ -96,7 +96,7 @@ def test_a_stream_gives_each_convolution_what_the_layers_give_it(draw, randomise
             layers(x.double(), history)
         caches = history.kept
         joined = buffers.setdefault(count, unwritten(x))
-        norm_silu(x, gamma, joined, past)
+        norm_silu(x, gamma, joined, past, None)
         past = joined
         run.append(x)
         _, tolerance = exact(torch.cat(run, 2), gamma)
@@ -131,7 +131,7 @@ def test_nothing_beside_the_tensors_is_read_or_written(draw, dtype):
     long[:, :, 1:3] = x
     gammas = torch.full((32,), torch.nan, device=x.device)
     gammas[3:15] = gamma
-    norm_silu(long[:, :, 1:3], gammas[3:15], long[:, :, 6:10], long[:, :, 1:3])
+    norm_silu(long[:, :, 1:3], gammas[3:15], long[:, :, 6:10], long[:, :, 1:3], None)
     assert torch.equal(long[:, :, 6:10], expected)
     long[:, :, 1:3] = long[:, :, 6:10] = torch.nan
     assert long.isnan().all()
@@ -195,20 +195,54 @@ def shaped(*shape):
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(device, change, said):
-    given = {"x": shaped(1, 8, 2, 3, 5), "gamma": torch.ones(8), "joined": shaped(1, 8, 4, 3, 5), "past": None}
+    given = {
+        "x": shaped(1, 8, 2, 3, 5),
+        "gamma": torch.ones(8),
+        "joined": shaped(1, 8, 4, 3, 5),
+        "past": None,
+        "kept": None,
+    }
     placed = {name: tensor if tensor is None else tensor.to(device) for name, tensor in (given | change).items()}
     with pytest.raises(ValueError, match=said):
         norm_silu(**placed)
+
+
+def bordered(joined):
+    """Memory for the same frames with a border, all NaN but for the border's zeros."""
+    batches, channels, frames, height, width = joined.shape
+    larger = last(joined.new_zeros(batches, channels, frames, height + 2, width + 2))
+    larger[..., 1:-1, 1:-1] = torch.nan
+    return larger
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("counts", [(1, 4, 4), (1, 1, 1), (3, 1, 2)], ids=str)
+def test_layers_may_share_a_buffer_with_a_border_where_the_past_is_kept(draw, counts, dtype):
+    """What is kept is the end of what was joined; other frames were in the buffer in between."""
+    shape = (2, 12, 4, 5, 7)
+    kept = last(torch.full((2, 12, 2, 5, 7), torch.nan, dtype=dtype, device=draw(1).device))
+    past = None
+    for count in counts:
+        x, gamma = drawn(draw, (*shape[:2], count, *shape[3:]), dtype)
+        expected = unwritten(x)
+        norm_silu(x, gamma, expected, past, None)
+        joined = bordered(expected)
+        norm_silu(x, gamma, joined, None if past is None else kept, kept)
+        assert torch.equal(joined[..., 1:-1, 1:-1], expected)
+        joined[..., 1:-1, 1:-1] = 0
+        assert not joined.any()
+        assert torch.equal(kept, expected[:, :, -2:])
+        past = expected
 
 
 def test_the_op_is_complete_for_compile_and_export(draw):
     x, gamma = drawn(draw, (2, 12, 1, 5, 7))
     checks = ("test_schema", "test_faketensor")
     for past in (None, last(draw(2, 12, 3, 5, 7))):
-        torch.library.opcheck(norm_silu, (x, gamma, unwritten(x), past), test_utils=checks)
+        torch.library.opcheck(norm_silu, (x, gamma, unwritten(x), past, None), test_utils=checks)
     exported = torch.export.export(Step(), (x, gamma, written(x, gamma)))
     found, expected = written(x, gamma), written(x, gamma)
-    norm_silu(x, gamma, expected, expected)
+    norm_silu(x, gamma, expected, expected, None)
     assert torch.equal(exported.module()(x, gamma, found), expected * 2)
     assert torch.equal(found, expected)
 
@@ -217,8 +251,24 @@ class Step(nn.Module):
     """A step of a stream whose buffer is its own past."""
 
     def forward(self, x, gamma, joined):
-        norm_silu(x, gamma, joined, joined)
+        norm_silu(x, gamma, joined, joined, None)
         return joined * 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("channels", "frames", "height", "width"), [(96, 4, 192, 1280), (384, 1, 24, 160)])
+def test_a_stream_of_real_size_keeps_its_past(draw, channels, frames, height, width):
+    x, gamma = drawn(draw, (1, channels, frames, height, width), torch.bfloat16)
+    kept = last(x.new_full((1, channels, 2, height, width), torch.nan))
+    past = None
+    for _ in range(2):
+        expected = unwritten(x)
+        norm_silu(x, gamma, expected, past, None)
+        joined = bordered(expected)
+        norm_silu(x, gamma, joined, None if past is None else kept, kept)
+        assert torch.equal(joined[..., 1:-1, 1:-1], expected)
+        assert torch.equal(kept, expected[:, :, -2:])
+        past = expected
 
 
 @pytest.mark.gpu
@@ -228,7 +278,7 @@ def test_sizes_of_720p_in_place(draw, channels, frames, height, width):
     x, gamma = drawn(draw, (1, channels, frames, height, width), torch.bfloat16)
     joined = written(x, gamma)
     kept = joined[:, :, -2:].clone()
-    norm_silu(x, gamma, joined, joined)
+    norm_silu(x, gamma, joined, joined, None)
     assert torch.equal(joined[:, :, :2], kept)
     rows = torch.randint(height, (16,), generator=torch.Generator().manual_seed(1)).to(x.device)
     assert_close(joined[:, :, 2:, rows], *exact(x[:, :, :, rows], gamma))
