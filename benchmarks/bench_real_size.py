@@ -1,6 +1,6 @@
 """Real time on one GPU: the `cuda` engine at the real size with random weights, beside diffusers on the same GPU.
 
-`python -m benchmarks.bench_real_size [--precision bf16 --precision fp8] [--profile 720p-band192] [--no-baseline]`.
+`python -m benchmarks.bench_real_size [--of bf16 --of fp8 --of diffusers] [--profile 720p-band192]`.
 Beside every speed stands how far the velocity and the decoded frames are from float32. Without a GPU it says so.
 """
 
@@ -23,6 +23,7 @@ from clear_rt.export.narrowed import narrowed
 
 PROFILES = ("720p-band192", "live33", "720p")
 PRECISIONS = ("bf16", "fp8")
+BASELINES = ("diffusers", "diffusers compiled")
 DEVICE = torch.device("cuda")
 # Real time at 25 fps; the targets of the design, section 10.
 TARGET_FPS = {"720p-band192": 30.0, "live33": 30.0, "720p": 6.0}
@@ -34,11 +35,12 @@ PICTURE_FRAMES = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--precision", action="append", choices=PRECISIONS)
+    parser.add_argument(
+        "--of", action="append", choices=(*PRECISIONS, *BASELINES), help="what is measured; all if left out"
+    )
     parser.add_argument("--profile", action="append", choices=PROFILES)
     parser.add_argument("--runs", type=int, default=3, help="steady windows that are timed")
     parser.add_argument("--warmups", type=int, default=1, help="windows before these, after a first one")
-    parser.add_argument("--no-baseline", dest="baseline", action="store_false", help="leave out diffusers")
     parser.add_argument("--end-to-end", action="store_true", help="file to file as well")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
@@ -57,15 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_to_end=options.end_to_end,
     )
     plans = planned(config, bundle, bundle.generator)
-    for precision in options.precision or PRECISIONS:
-        engine, error = engine_of(precision)
+    for name in options.of or (*PRECISIONS, *BASELINES):
+        if name in BASELINES:
+            for plan in plans:
+                rows += baseline(plan, name, compiled=name == BASELINES[1])
+            continue
+        engine, error = engine_of(name)
         for plan in plans:
-            rows += measured(Subject(engine, bundle, bundle.generator), plan, config, f"{precision}", error)
+            rows += measured(Subject(engine, bundle, bundle.generator), plan, config, name, error)
         del engine
         torch.cuda.empty_cache()
-    if options.baseline:
-        for plan in plans:
-            rows += baseline(plan)
     finish("real size", rows)
     return 0
 
@@ -166,17 +169,17 @@ def measured(subject: Subject, plan: Plan, config: BenchConfig, name: str, error
     )
 
 
-def baseline(plan: Plan) -> Iterator[Row]:
+def baseline(plan: Plan, name: str, *, compiled: bool) -> Iterator[Row]:
     from benchmarks.diffusers_baseline import measure_baseline
 
     try:
-        found = measure_baseline(plan.size, plan.window)
+        found = measure_baseline(plan.size, plan.window, compiled=compiled)
     except (ImportError, RuntimeError) as why_not:
         print(f"no baseline for {plan.profile.name}: {why_not}")
         return
     detail = {"step_s": found.step_s, "encode_s": found.encode_s, "decode_s": found.decode_s, "backend": found.backend}
     yield Row(
-        case=f"{plan.profile.name} diffusers",
+        case=f"{plan.profile.name} {name}",
         metric="networks",
         value=found.fps(plan.steps),
         unit="fps",

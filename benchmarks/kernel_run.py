@@ -14,6 +14,7 @@ import torch
 from benchmarks.gpu_time import Timed, copy_gb_per_s, matmul_tflop_per_s, time_gpu
 from benchmarks.kernel_cases import Call, Ceiling, KernelCase, Rival, relative_error
 from benchmarks.kernel_cases_attention import attention_cases
+from benchmarks.kernel_cases_convolutions import convolution_cases
 from benchmarks.kernel_cases_latents import latent_cases
 from benchmarks.kernel_cases_pictures import picture_cases
 from benchmarks.kernel_cases_tokens import token_cases
@@ -67,7 +68,7 @@ class Found:
 
 def cases(device: torch.device, *, only: str | None = None, tiny: bool = False) -> list[KernelCase]:
     """All cases, or those of one op."""
-    makers = (attention_cases, token_cases, latent_cases, picture_cases)
+    makers = (attention_cases, token_cases, latent_cases, convolution_cases, picture_cases)
     everything = chain.from_iterable(make(device, tiny=tiny) for make in makers)
     return [case for case in everything if only in (None, case.op)]
 

@@ -35,6 +35,17 @@ SPACES: Mapping[str, Space] = {
     "rms_norm": Space(("rms_norm",), warps=(1, 2, 4, 8)),
     "gelu": Space(("gelu", "quantized"), {"BLOCK": (1024, 2048, 4096, 8192)}),
     "norm_silu": Space(("norm_silu",), {"ELEMENTS": (1024, 2048, 4096, 8192)}),
+    "causal_conv": Space(
+        ("causal_conv",),
+        {
+            "BLOCK_POSITIONS": (128, 256),
+            "BLOCK_OUTPUTS": (64, 128),
+            "BLOCK_MORE": (0,),
+            "BLOCK_CHANNELS": (32, 64),
+        },
+        stages=_PIPELINED,
+        traits={"outputs": 96},
+    ),
     "window_step": Space(("window_step",), {"BLOCK": _STRETCHES}),
     "hold_overlap": Space(("hold_overlap", "fade_overlap"), {"BLOCK": _STRETCHES}),
     "qk_norm_rope": Space(("qk_norm_rope",), warps=(1, 2, 4, 8)),

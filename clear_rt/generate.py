@@ -12,7 +12,7 @@ from clear_rt.config import DenoiseConfig
 from clear_rt.denoise import denoise
 from clear_rt.denoise_model import Model
 from clear_rt.errors import ConfigError
-from clear_rt.latents import decode_frames, encode_groups, groups
+from clear_rt.latents import decode_frames, encode_groups, groups, picture_of
 from clear_rt.noise import Noise, drawn, from_file
 from clear_rt.report import Stopwatch
 from clear_rt.schedule import frames_of, latents_of
@@ -63,6 +63,21 @@ class CropGenerator:
         self._engine = engine
         self._table, self._noise = fitted or fitting(spec, config)
         self.steps = len(self._table.rows)
+
+    def crops(
+        self,
+        ordinal: int,
+        pictures: Iterable[UInt8],
+        total_frames: int,
+        watch: Stopwatch,
+        stepped: Callable[[], None] = lambda: None,
+    ) -> Iterator[Floats]:
+        """Generated crops float32 [H, W, 3], 0..255, for the crops uint8 [H, W, 3] of run `ordinal`, on one thread.
+
+        `latents.picture_of` all `frames` of their `groups`, and raises what these do.
+        """
+        shown = self.groups(pictures, total_frames)
+        return map(picture_of, self.frames(ordinal, shown, total_frames, watch, stepped))
 
     def groups(self, crops: Iterable[UInt8], total_frames: int) -> Iterator[Floats]:
         """What the engine is shown of the `total_frames` crops uint8 [H, W, 3] of a run, as `latents.groups`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -26,6 +27,8 @@ UInt8 = npt.NDArray[np.uint8]
 Active = tuple[RegionRun, ...]
 QUEUE_FRAMES = 8
 QUEUE_BYTES = 1 << 26
+# Between threads that both take about the same time for every frame.
+STEADY_FRAMES = 3
 # What the prior sees around a region that the user drew tightly, in pixels of the working picture. Automatic regions
 # bring a margin of their own; without any, 6 % of the text's pixels were missed on the sample.
 CONTEXT_PX = 32
@@ -92,7 +95,7 @@ class Matting:
 
     def writing(self) -> Generator[Matted, None, None]:
         """All frames with their mattes, made ahead. Where there is a leading pass, call `leading` first."""
-        return self._ahead(self._matted(""))
+        return self._ahead(self._matted(""), STEADY_FRAMES)
 
     def leading(self) -> Generator[Shown, None, None]:
         """The same for a leading pass; its stages are those of the writing one after "lead: "."""
@@ -105,7 +108,7 @@ class Matting:
                 yield item.frame, matte
 
     def _matted(self, pass_name: str) -> Generator[Matted, None, None]:
-        with closing(self._ahead(self._mapped(pass_name))) as all_mapped:
+        with closing(self._ahead(self._mapped(pass_name), STEADY_FRAMES)) as all_mapped:
             waiting: deque[Mapped] = deque()
             mapped = self._watch.each(all_mapped, f"{pass_name}wait for maps")
             for matte in self._watch.each(steady(_maps(mapped, waiting), self._config), f"{pass_name}matte"):
@@ -122,21 +125,20 @@ class Matting:
                 if item.rgb is None:
                     yield Mapped(item.frame, (), blank)
                 else:
-                    with self._watch.stage(f"{pass_name}prior"):
-                        occlusion = self._occlusion(item.frame.index, item.rgb, active)
+                    compute = partial(self._occlusion, item.rgb, active, f"{pass_name}prior")
+                    with self._watch.stage(f"{pass_name}wait for prior"):
+                        occlusion = compute() if self._relay is None else self._relay.of(item.frame.index, compute)
                     yield Mapped(item.frame, active, occlusion)
 
-    def _occlusion(self, index: int, rgb: UInt8, active: Active) -> UInt8:
-        def computed() -> UInt8:
+    def _occlusion(self, rgb: UInt8, active: Active, stage: str) -> UInt8:
+        with self._watch.stage(stage):
             occlusion = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
             for box in {self._boxes[run.box] for run in active}:
                 np.maximum(occlusion, self._prior(rgb, box), out=occlusion)
-            return occlusion
+        return occlusion
 
-        return computed() if self._relay is None else self._relay.of(index, computed)
-
-    def _ahead(self, items: Generator[T, None, None]) -> Generator[T, None, None]:
-        return ahead(items, queue_frames(self._info), stop=self._stop)
+    def _ahead(self, items: Iterable[T], most_frames: int = QUEUE_FRAMES) -> Generator[T, None, None]:
+        return ahead(items, min(queue_frames(self._info), most_frames), stop=self._stop)
 
 
 def _maps(mapped: Iterable[Mapped], waiting: deque[Mapped]) -> Iterator[UInt8]:

@@ -91,11 +91,11 @@ class Report:
     """Frames are counted over the whole video; `frames_changed` of them differ from the source before encoding.
 
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
-    cannot take them as they are means encoding unchanged frames. `stage_seconds` are per
-    stage (docs/STRUCTURE.md names them) and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container refused,
-    `notes` about what was made up for the fill. `policy`, `steps` and `seed` are None where no model filled, `seed`
-    also where noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the model,
-    and `runs_short` of them are shorter than its window.
+    cannot take them as they are means encoding unchanged frames. `stage_seconds` are per stage (docs/STRUCTURE.md says
+    of which thread) and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container
+    refused, `notes` about what was made up for the fill. `policy`, `steps` and `seed` are None where no model filled,
+    `seed` also where noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the
+    model, and `runs_short` of them are shorter than its window.
     """
 
     source: Path

@@ -43,9 +43,7 @@ def step_graph(dit: BakedDit, dialect: Dialect = ONNX_RUNTIME, fixed: Axes | Non
         return traced(_Typed(dit, dialect), inputs, shapes, ["latents", "control", "row"], ["velocity"], dialect)
 
 
-def control_graph(
-    dit: BakedDit, dialect: Dialect = ONNX_RUNTIME, fixed: Axes | None = None
-) -> torch.onnx.ONNXProgram:
+def control_graph(dit: BakedDit, dialect: Dialect = ONNX_RUNTIME, fixed: Axes | None = None) -> torch.onnx.ONNXProgram:
     """latents [1, C, L, h, w] -> control [1, N, width]."""
     handed_on = _Typed(dit.control, dialect, widened=False)
     shapes: Shapes = None if fixed else ((_latent_dims(),),)

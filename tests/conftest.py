@@ -1,4 +1,4 @@
-"""What all tests share: the mark `gpu`, where the repository is, and bundles that every worker of pytest-xdist takes."""
+"""What all tests share: the mark `gpu`, where the repository is, bundles that all workers take, lines for the log."""
 
 from __future__ import annotations
 

@@ -117,6 +117,13 @@ def test_relative_error_is_that_of_the_worst_tensor():
         ("qk_norm_rope 135", 138_240, 0),
         ("qk_norm_rope_fp8 135 fp8", 103_680, 0),
         ("quantize_values 135 fp8", 51_840, 0),
+        # 32 channels of 2 frames of 5 x 7 with 2 past ones to 16, and a quarter of the doubled frame.
+        (
+            "causal_conv 3x3x3 32to16 2x5x7",
+            2 * (4 * 35 * 32 + 2 * 35 * 16 + 27 * 32 * 16),
+            2 * 27 * 32 * 16 * 70,
+        ),
+        ("causal_conv 1x2x2 32to16 1x5x7", 2 * (35 * 32 + 35 * 16 + 4 * 32 * 16), 2 * 4 * 32 * 16 * 35),
         # 12 channels of 2 frames of 4 x 6: 2 frames and 2 past ones read, 4 written.
         ("norm_silu 12x2x4x6", 2 * 12 * 24 * 8, 0),
         ("window_step 48x32", 384 * (21 * 2 + 5 * 4 + 21 * 4 + 21 * 8), 0),

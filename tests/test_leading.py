@@ -17,6 +17,7 @@ from clear_rt.leading import Leading
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Box, Size
+from clear_rt.threads import Stop, Stopped
 
 PICTURE = Size(40, 24)
 BOXES = [Box(0, 0, 8, 8), Box(16, 8, 16, 8), Box(8, 16, 32, 8)]
@@ -178,3 +179,100 @@ def test_frames_with_mattes_give_drafts(max_pixels):
         assert differs.any()
         assert not (differs & (alpha == 0)).any()
     leading.close()
+
+
+def _at_once(work, runs):
+    """What `work` returns or raises for every run, each on a thread of its own, all at the same time."""
+    found, ready = {}, threading.Barrier(len(runs))
+
+    def one(run):
+        ready.wait()
+        try:
+            found[run] = work(run)
+        except Exception as error:
+            found[run] = error
+
+    threads = [threading.Thread(target=one, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+TOGETHER = [RegionRun(0, 40, BOXES[0]), RegionRun(5, 30, BOXES[1]), RegionRun(20, 38, BOXES[2])]
+
+
+@pytest.mark.parametrize("depth_frames", [1, 4])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_runs_that_are_read_at_the_same_time(monkeypatch, depth_frames, workers):
+    monkeypatch.setattr("clear_rt.leading.spare_workers", lambda: workers)
+    video = Video()
+    leading, placements = _leading(video, TOGETHER, depth_frames=depth_frames)
+    found = _at_once(lambda run: list(leading.crops(run)), TOGETHER)
+    for run in TOGETHER:
+        assert len(found[run]) == run.stop_frame - run.start_frame
+        for index, crop in enumerate(found[run], start=run.start_frame):
+            _assert_crop(crop, index, placements[run])
+    assert leading.waiting_crops == 0
+    leading.close()
+    assert all(len(frame.conversions) == 1 for frame in video.frames)
+
+
+@pytest.mark.parametrize(
+    ("video", "words"), [(Video(fail_at=25), "damaged"), (Video(total=25), "now ends before frame 25")]
+)
+def test_what_goes_wrong_reaches_every_run_that_lacks_crops(video, words):
+    leading, _ = _leading(video, TOGETHER)
+    found = _at_once(lambda run: list(leading.crops(run)), TOGETHER)
+    for run in TOGETHER:
+        assert isinstance(found[run], InputError)
+        assert words in str(found[run])
+    leading.close()
+    assert video.closed
+
+
+def test_a_run_that_has_crops_does_not_wait_for_one_that_reads_on():
+    """The video hangs after frame 10 until the second run has its crops of the frames before."""
+    release, runs = threading.Event(), [RegionRun(0, 20, BOXES[0]), RegionRun(5, 20, BOXES[1])]
+
+    class Hanging(Video):
+        def read(self):
+            for item in super().read():
+                if item[0].index == 10:
+                    assert release.wait(60), "the second run waited, too"
+                yield item
+
+    leading, placements = _leading(Hanging(), runs)
+    first, second = (leading.crops(run) for run in runs)
+    for _ in range(10):
+        next(first)
+    reading = threading.Thread(target=next, args=(first,))
+    reading.start()
+    for index in range(5, 10):
+        _assert_crop(next(second), index, placements[runs[1]])
+    release.set()
+    reading.join()
+    leading.close()
+
+
+def test_stop_ends_the_threads_of_a_run_that_waits_for_its_crops():
+    release, stop = threading.Event(), Stop()
+
+    class Hanging(Video):
+        def read(self):
+            for item in super().read():
+                yield item
+                release.wait()
+
+    run = RegionRun(0, 20, BOXES[0])
+    placements = {run: place(run.box, PICTURE, 8, 1 << 20, ())}
+    leading = Leading(Hanging().read(), Path("in.mkv"), placements, 2, Stopwatch(), stop)
+    crops = leading.crops(run)
+    next(crops)
+    threading.Timer(0.01, stop.set).start()
+    with pytest.raises(Stopped):
+        next(crops)
+    release.set()
+    leading.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clear_rt")]

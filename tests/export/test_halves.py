@@ -43,17 +43,18 @@ def halved(random_weights, random_bundle, tmp_path_factory):
     return target
 
 
-def test_a_graph_fresh_from_the_exporter_becomes_the_same_bytes_as_one_from_a_file(tmp_path):
-    """What `halved` relies on."""
+def test_a_graph_fresh_from_the_exporter_becomes_the_same_as_one_from_a_file(tmp_path):
+    """What `halved` relies on; only names of nodes are counted otherwise."""
     dit = BakedDit(BakedConfig(width=256, heads=2, layers=1, ffn_width=300, text_keys=5, timesteps=2)).eval()
     made = []
     for folder, store in (("full", "fp32"), ("fresh", "fp16"), ("file", "fp16")):
         (tmp_path / folder).mkdir()
         of = program(tmp_path / "full" / "control.onnx") if folder == "file" else control_graph(dit)
         Stored(tmp_path / folder, store).add_graph("control", of)
-        made.append((tmp_path / folder / "control.onnx").read_bytes())
-    assert len(made[0]) > len(made[1])
-    assert made[1] == made[2]
+        made.append(onnx.load(tmp_path / folder / "control.onnx"))
+        for node in made[-1].graph.node:
+            node.name = ""
+    assert made[0] != made[1] == made[2]
 
 
 def relative(found, expected):

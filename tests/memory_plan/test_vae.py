@@ -110,9 +110,8 @@ def test_weights_to_the_byte(coders, plans):
         assert 2 * plan.laid_out + 4 * plan.floats == sum(laid_out)
 
 
-@pytest.mark.parametrize("name", ["as Wan", "of two stages", "of even stages"])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_what_a_step_needs_to_the_byte(name):
-    """At full size one layer decides; the coarsest, where attention is counted roughly, is a sixty-fourth of that."""
     coders = Coders(CONFIGS[name], Silent()).run()
     for coder, given, memory in zip(
         coders.coders, coders.inputs(False), (encoder_memory, decoder_memory), strict=True
@@ -120,7 +119,7 @@ def test_what_a_step_needs_to_the_byte(name):
         with torch.no_grad(), Allocations() as allocations:
             coder(given, False)
         planned = 2 * memory(coders.config, HEIGHT_PX, WIDTH_PX).alive
-        # What enters a coder was there before: at the peak of an encoder it is still held, but not counted here.
+        # What enters a coder, three channels wide, was there before.
         assert allocations.peak == planned
 
 

@@ -1,6 +1,8 @@
 """The `cuda` engine's arithmetic by the kernels' references on the CPU, and runs that share coders."""
 
 import gc
+from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -8,8 +10,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the engine is torch: pip install '.[export]'")
 pytest.importorskip("triton", reason="the kernels need Triton: pip install '.[cuda]'")
 
+from benchmarks.embedded_weights import embedded_dit, embedded_vae  # noqa: E402
+from clear_rt import frames  # noqa: E402
 from clear_rt.bundle import open_bundle  # noqa: E402
-from clear_rt.runtime.cuda import CudaEngine  # noqa: E402
+from clear_rt.config import DenoiseConfig  # noqa: E402
+from clear_rt.generate import CropGenerator  # noqa: E402
+from clear_rt.report import Stopwatch  # noqa: E402
+from clear_rt.runtime.cuda import CudaEngine, CudaNetworks  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 
 # float32 on both sides, in another order: some 30 layers of sums of up to 27 x 64 products.
@@ -91,3 +98,18 @@ def test_runs_at_once_do_not_meet(engines):
     ours.encode(second[:, 1:], others)
     rest, _ = ours.encode(first[:, 1:], caches)
     np.testing.assert_array_equal(np.stack([begun, rest]), np.stack(alone))
+
+
+def test_clear_tiny_fills_a_real_crop_as_onnx_does(subtitled):
+    """Trained weights through encoding, denoising in two windows and decoding: 1e-3 of the range of pictures."""
+    bundle = open_bundle()
+    networks = CudaNetworks(embedded_dit(bundle.generator), *embedded_vae(bundle.generator), by_kernels=False)
+    info = frames.probe(subtitled)
+    with closing(frames.read(info)) as pictures:
+        crops = [frame.rgb(info.height_px, info.width_px)[-96:, 128:448] for frame in islice(pictures, 30, 55)]
+    found = []
+    for engine in (networks, open_engine("onnx", bundle)):
+        generator = CropGenerator(engine, bundle.generator, DenoiseConfig(steps=2))
+        found.append(np.stack(list(generator.crops(0, iter(crops), len(crops), Stopwatch()))))
+    assert found[0].shape == (25, 96, 320, 3)
+    assert np.abs(found[0] - found[1]).max() < 1e-3 * 255
