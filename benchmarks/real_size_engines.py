@@ -17,7 +17,6 @@ import torch
 from benchmarks.report import Row, finish
 from clear_rt.export.config import Precision
 from clear_rt.export.dialect import tensorrt
-from clear_rt.export.narrowed import narrowed
 from clear_rt.export.plan_order import Axes, PlanReport
 from clear_rt.export.plans import HALVES, Graphs, PlanConfig, PlanSet, window_axes
 from clear_rt.export.profiles import read_profiles
@@ -27,6 +26,7 @@ from clear_rt.export.to_onnx import decoder_graphs, encoder_graphs, step_graph
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.dit_config import WAN_FUN_CONTROL
 from clear_rt.models.fp8_policy import Fp8Policy, block_linears
+from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae_config import WAN_VAE
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.runtime.trt_library import required_library

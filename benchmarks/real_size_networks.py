@@ -18,11 +18,11 @@ from benchmarks.random_weights import PROMPT_TOKENS
 from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.export.calibration import generator_spec
 from clear_rt.export.config import ExportConfig
-from clear_rt.export.narrowed import narrowed
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.dit_config import WAN_FUN_CONTROL
 from clear_rt.models.fp8 import Fp8Linear, replace_modules, scale_of
 from clear_rt.models.fp8_policy import Fp8Policy, quantized_linears
+from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae import Vae
 from clear_rt.models.vae_config import WAN_VAE
 from clear_rt.models.vae_step import DecoderStep, EncoderStep

@@ -16,7 +16,6 @@ from clear_rt.export.checked import Checked
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.dialect import ONNX_RUNTIME, Dialect, tensorrt
 from clear_rt.export.merge import merge_adapters
-from clear_rt.export.narrowed import narrowed
 from clear_rt.export.plan_order import Axes
 from clear_rt.export.plans import HALVES, Graphs, PlanSet
 from clear_rt.export.quantize import calibrate, quantize
@@ -26,6 +25,7 @@ from clear_rt.export.to_onnx import control_graph, decoder_graphs, encoder_graph
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.config_json import as_json
 from clear_rt.models.fp8_policy import Fp8Policy, calibrated
+from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.models.weights import load_dit, load_vae

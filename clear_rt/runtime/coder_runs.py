@@ -28,10 +28,16 @@ class CoderRuns:
     """
 
     def __init__(
-        self, make: Callable[[], Coder], frames: int, graphs: Graphs, device: torch.device, dtype: torch.dtype
+        self,
+        make: Callable[[], Coder],
+        frames: int,
+        graphs: Graphs,
+        device: torch.device,
+        dtype: torch.dtype,
+        name: str,
     ) -> None:
         self._make, self._frames, self._graphs = make, frames, graphs
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._name = device, dtype, name
         self._free: defaultdict[tuple[int, int, int], list[_Steps]] = defaultdict(list)
 
     def __call__(self, x: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
@@ -51,19 +57,21 @@ class CoderRuns:
         steps = {}
         for begins, frames in ((False, self._frames), (True, 1)):
             given = Staged((channels, frames, height, width), self._device)
-            steps[begins] = _Step(coder, given, begins, self._graphs, self._dtype)
+            steps[begins] = _Step(coder, given, begins, self._graphs, self._dtype, self._name)
         return steps
 
 
 class _Step:
     """A coder's step on an array of one shape."""
 
-    def __init__(self, coder: Coder, given: Staged, begins: bool, graphs: Graphs, dtype: torch.dtype) -> None:
+    def __init__(
+        self, coder: Coder, given: Staged, begins: bool, graphs: Graphs, dtype: torch.dtype, name: str
+    ) -> None:
         def made() -> Tensor:
             return coder(given.tensor.permute(1, 2, 3, 0).to(dtype).contiguous(), begins).permute(3, 0, 1, 2)
 
         self._given, self._made = given, Staged(tuple(made().shape), given.tensor.device)
-        self._run = graphs.captured(lambda: self._made.tensor.copy_(made()))
+        self._run = graphs.captured(lambda: self._made.tensor.copy_(made()), name)
 
     def __call__(self, x: Floats) -> Floats:
         self._given.fill(x)

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from clear_rt.bundle import Bundle
 from clear_rt.errors import EngineError
-from clear_rt.export.narrowed import narrowed
 from clear_rt.kernels.block_ops import use_kernels
 from clear_rt.kernels.chips import capability_of
 from clear_rt.models.baked import BakedDit
+from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.runtime.coder_runs import CoderRuns
 from clear_rt.runtime.engine import Caches, Floats
@@ -58,8 +58,8 @@ class CudaNetworks:
         buffers = Buffers(encoder.conv1.weight)
         where = self.graphs, self._device, encoder.conv1.weight.dtype
         frames = encoder.config.latent_frames
-        self._encoders = CoderRuns(lambda: StreamedEncoder(encoder, ops, buffers), frames, *where)
-        self._decoders = CoderRuns(lambda: StreamedDecoder(decoder, ops, buffers), 1, *where)
+        self._encoders = CoderRuns(lambda: StreamedEncoder(encoder, ops, buffers), frames, *where, "encode")
+        self._decoders = CoderRuns(lambda: StreamedDecoder(decoder, ops, buffers), 1, *where, "decode")
         self._steps: OrderedDict[tuple[int, ...], _Step] = OrderedDict()
 
     def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
@@ -154,7 +154,7 @@ class _Step:
             made = dit(self._latents.tensor[None].to(dit.time.dtype), self._control, self._row)
             self._velocity.tensor.copy_(made[0])
 
-        self._run = graphs.captured(run)
+        self._run = graphs.captured(run, "step")
 
     def __call__(self, latents: Floats, control: Tensor, row: int) -> Floats:
         self._latents.fill(latents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -10,22 +11,40 @@ import torch
 _WARM_UPS = 2
 
 
+class Played(NamedTuple):
+    """One replay of a graph: its name, and events when the GPU began it and when it was done."""
+
+    name: str
+    begun: torch.cuda.Event
+    ended: torch.cuda.Event
+
+
 class _Replay:
     """A graph and the function it was captured from, which holds the memory that the graph reads and writes."""
 
-    def __init__(self, graph: torch.cuda.CUDAGraph, run: Callable[[], object]) -> None:
-        self._graph, self._run = graph, run
+    def __init__(self, owner: Graphs, graph: torch.cuda.CUDAGraph, run: Callable[[], object], name: str) -> None:
+        self._owner, self._graph, self._run, self._name = owner, graph, run, name
 
     def __call__(self) -> None:
+        if self._owner.played is None:
+            self._graph.replay()
+            return
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        played = Played(self._name, begun, ended)
+        played.begun.record()
         self._graph.replay()
+        played.ended.record()
+        self._owner.played.append(played)
 
 
 class Graphs:
     """Captures functions on one stream and into one pool of memory, which they share: replay them one after the other.
 
     What a function hands over must lie in memory that was there before, as another graph may use what this one
-    allocates. Without a GPU functions run as they are.
+    allocates. Without a GPU functions run as they are. Every replay is noted in `played` where that is a list.
     """
+
+    played: list[Played] | None = None
 
     def __init__(self, device: torch.device) -> None:
         self.is_capturing = device.type == "cuda"
@@ -34,8 +53,8 @@ class Graphs:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
 
-    def captured(self, run: Callable[[], object]) -> Callable[[], object]:
-        """`run` as one launch; it is called several times before that, and leaves behind what these do.
+    def captured(self, run: Callable[[], object], name: str) -> Callable[[], object]:
+        """`run` as one launch, known by a name; it is called several times before, and leaves behind what these do.
 
         Raises what `run` raises.
         """
@@ -52,4 +71,4 @@ class Graphs:
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             run()
         self.count += 1
-        return _Replay(graph, run)
+        return _Replay(self, graph, run, name)

@@ -7,13 +7,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the model is torch: pip install '.[export]'")
 pytest.importorskip("triton", reason="the kernels need Triton: pip install '.[cuda]'")
 
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+
 from clear_rt.bench.work_dit import DitShape  # noqa: E402
-from clear_rt.export.narrowed import narrowed  # noqa: E402
 from clear_rt.kernels.block_ops import use_kernels  # noqa: E402
 from clear_rt.memory_plan import transformer  # noqa: E402
 from clear_rt.models.baked import BakedConfig, BakedDit  # noqa: E402
 from clear_rt.models.fp8 import Fp8Linear, empty_fp8  # noqa: E402
 from clear_rt.models.fp8_policy import Fp8Policy, quantized_linears  # noqa: E402
+from clear_rt.models.narrowed import narrowed  # noqa: E402
 from clear_rt.runtime.device import gpu_count  # noqa: E402
 from tests.memory_plan.allocations import Allocations  # noqa: E402
 
@@ -23,6 +25,7 @@ SHAPES = {
     "one block": DitShape(width=32, heads=1, layers=1, ffn_width=64, latent_channels=4, text_keys=5),
     "narrow": DitShape(width=64, heads=2, layers=4, ffn_width=16, text_keys=5, occlusion=True),
 }
+WAN = DitShape(width=1536, heads=12, layers=30, ffn_width=8960, text_keys=39, occlusion=True)
 TIMESTEPS = 6
 
 
@@ -50,8 +53,7 @@ def test_weights_to_the_byte(name, fp8):
 
 
 def test_the_real_size():
-    shape = DitShape(width=1536, heads=12, layers=30, ffn_width=8960, text_keys=39, occlusion=True)
-    dit = baked(shape, device="meta")
+    shape, dit = WAN, baked(WAN, device="meta")
     assert transformer.parameters(shape, TIMESTEPS) == sum(p.numel() for p in dit.parameters())
     held = sum(tensor.nbytes for tensor in (*dit.parameters(), *dit.buffers()))
     assert transformer.weight_bytes(shape, TIMESTEPS, fp8=False) == held
@@ -69,28 +71,32 @@ def empty_product(x, weight, weight_scale, input_scale, bias=None):
     return bias.new_empty(*x.shape[:-1], weight.shape[0])
 
 
-@pytest.mark.skipif(gpu_count() > 0, reason="kernels run in Triton's interpreter where there is no GPU")
+@pytest.mark.skipif(gpu_count() > 0, reason="kernels go by Triton's interpreter where there is no GPU")
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 @pytest.mark.parametrize("fp8", [False, True])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [*SHAPES, "Wan"])
 def test_what_a_step_needs(name, fp8):
-    shape, grid = SHAPES[name], (3, 16, 20)
-    dit = baked(shape, fp8=fp8)
-    use_kernels(dit)
-    dit.attend = empty_attention
-    for module in dit.modules():
-        if isinstance(module, Fp8Linear):
-            module.product = empty_product
-    latents = torch.zeros(1, shape.latent_channels, *grid, dtype=torch.bfloat16)
-    tokens = latents.numel() // (4 * shape.latent_channels)
-    control, row = dit.control(latents), torch.tensor(2)
-    dit(latents, control, row)
-    with torch.no_grad(), Allocations() as allocations:
-        dit(latents.clone(), control, row)
+    """On tensors without memory: kernels say what they return, and nothing is computed."""
+    shape, grid = (WAN, (21, 24, 160)) if name == "Wan" else (SHAPES[name], (3, 16, 20))
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        dit = baked(shape, fp8=fp8)
+        use_kernels(dit)
+        dit.attend = empty_attention
+        for module in dit.modules():
+            if isinstance(module, Fp8Linear):
+                module.product = empty_product
+        latents = torch.zeros(1, shape.latent_channels, *grid, dtype=torch.bfloat16)
+        control, row = dit.control(latents), torch.tensor(2)
+        # What kernels keep of weights is made the first time.
+        dit(latents, control, row)
+        with Allocations() as allocations:
+            dit(latents.clone(), control, row)
+    tokens = control.shape[1]
     planned = transformer.step_bytes(shape, tokens, fp8=fp8)
-    # Rows of the modulation, a dozen of the width, and of what is held for a head and token: bias, and its factors.
+    # Some rows of the width, and of what is held for a head and token: the bias and its factors.
     small = 2 * 40 * shape.width + 3 * 4 * shape.heads * tokens
     assert planned <= allocations.peak <= planned + small
-    assert small < 0.25 * planned
+    assert small < 0.1 * planned
 
 
 def test_windows_by_hand():

@@ -7,11 +7,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the coders are torch: pip install '.[export]'")
 pytest.importorskip("triton", reason="the coders know the kernels' sizes: pip install '.[cuda]'")
 
-from clear_rt.export.narrowed import narrowed  # noqa: E402
 from clear_rt.kernels import causal_conv  # noqa: E402
 from clear_rt.memory_plan import vae_layers  # noqa: E402
 from clear_rt.memory_plan.vae import decoder_memory, encoder_memory, shared_values  # noqa: E402
 from clear_rt.models import vae_blocks  # noqa: E402
+from clear_rt.models.narrowed import narrowed  # noqa: E402
 from clear_rt.models.vae import Vae  # noqa: E402
 from clear_rt.models.vae_config import WAN_VAE, VaeConfig  # noqa: E402
 from clear_rt.models.vae_step import DecoderStep, EncoderStep  # noqa: E402
