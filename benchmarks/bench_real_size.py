@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.real_size_networks import RealSizeEngine, in_fp8, real_dit, real_size_bundle, real_vae
 from benchmarks.report import Row, finish
 from benchmarks.timeline import draw, idle_share, spans, steady
+from clear_rt.bench.baseline import measure_baseline
 from clear_rt.bench.clip import write_clip
 from clear_rt.bench.config import BenchConfig
 from clear_rt.bench.end_to_end import run_end_to_end
@@ -26,6 +27,8 @@ from clear_rt.bench.run import Subject, measure_profile
 from clear_rt.bench.samples import percentile
 from clear_rt.bundle import Bundle
 from clear_rt.config import DenoiseConfig
+from clear_rt.errors import EngineError
+from clear_rt.memory_plan.subject import real_subject
 from clear_rt.models.narrowed import narrowed
 
 PROFILES = ("720p-band192", "live33", "720p")
@@ -207,14 +210,19 @@ def file_to_file(engine: RealSizeEngine, bundle: Bundle, plan: Plan, name: str, 
 
 
 def baseline(plan: Plan, name: str, *, compiled: bool) -> Iterator[Row]:
-    from benchmarks.diffusers_baseline import measure_baseline
-
     try:
-        found = measure_baseline(plan.size, plan.window, compiled=compiled)
-    except (ImportError, RuntimeError) as why_not:
+        found = measure_baseline(
+            "compile" if compiled else "diffusers", real_subject().sizes, plan.size, plan.window, DEVICE
+        )
+    except (ImportError, RuntimeError, EngineError) as why_not:
         print(f"no baseline for {plan.profile.name}: {why_not}")
         return
-    detail = {"step_s": found.step_s, "encode_s": found.encode_s, "decode_s": found.decode_s, "backend": found.backend}
+    detail = {
+        "step_s": found.step_s,
+        "encode_s": found.encode_s,
+        "decode_s": found.decode_s,
+        "attention": found.attention,
+    }
     yield Row(
         case=f"{plan.profile.name} {name}",
         metric="networks",

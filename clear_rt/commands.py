@@ -45,6 +45,10 @@ Lossless = Annotated[bool, typer.Option("--lossless", help="Encode without loss;
 BundleFolder = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the embedded clear-tiny if left out.")
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory of the GPU that may be used, such as 8GB or 40GiB; for the engine cuda."),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,10 +79,15 @@ def _region(text: str) -> RegionConfig:
 
 
 def _denoise(
-    fill: FillMode, steps: int | None, policy: Policy | None, noise: Path | None, seed: int | None
+    fill: FillMode,
+    steps: int | None,
+    policy: Policy | None,
+    noise: Path | None,
+    seed: int | None,
+    max_memory: str | None,
 ) -> DenoiseConfig:
     if fill == "membrane":
-        refuse_model_options(steps=steps, policy=policy, noise=noise, seed=seed)
+        refuse_model_options(steps=steps, policy=policy, noise=noise, seed=seed, **{"max-memory": max_memory})
     seed = DENOISE.seed if seed is None else seed
     return DenoiseConfig(policy=policy or DENOISE.policy, steps=steps, seed=seed, noise=noise)
 
@@ -103,6 +112,7 @@ def remove(
         Path | None, typer.Option(metavar="FILE.npy", help="Noise to start from instead of drawn noise.")
     ] = DENOISE.noise,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the model's noise; {DENOISE.seed} if left out.")] = None,
+    max_memory: MaxMemory = None,
     crf: Crf = WRITE.crf,
     lossless: Lossless = False,
     preview: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A few frames: source, map, result.")] = None,
@@ -113,16 +123,20 @@ def remove(
     config = RunConfig(
         region=_region(region),
         composite=CompositeConfig(mode=composite, fill=fill),
-        denoise=_denoise(fill, steps, policy, noise, seed),
+        denoise=_denoise(fill, steps, policy, noise, seed, max_memory),
         write=WriteConfig(crf=crf, lossless=lossless),
         engine=engine,
         kernels=kernels,
         bundle=bundle,
     )
+    from clear_rt.bundle import open_bundle
+    from clear_rt.memory_plan.removal import admit_removal
     from clear_rt.preview import watching
     from clear_rt.remover import Remover
 
-    remover = Remover(config)
+    opened = open_bundle(config.bundle)
+    admit_removal(video, config, opened, max_memory)
+    remover = Remover(config, bundle=opened)
     with ExitStack() as stack:
         observe = stack.enter_context(watching(video, output, preview, compare, remover.bundle.prior.short_side_px))
         tell = stack.enter_context(bar(quiet=as_json))
@@ -200,13 +214,24 @@ def evaluate(
 def info(
     video: Annotated[Path | None, typer.Argument(metavar="[VIDEO]", help="A video to describe.")] = None,
     bundle: BundleFolder = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH[xFRAMES]",
+            help="Plan the memory that the engine cuda takes for a region of that size, or for a profile of bench.",
+        ),
+    ] = None,
+    max_memory: MaxMemory = None,
     as_json: AsJson = False,
 ) -> Told:
     """Say what is installed, what the bundle holds and, with VIDEO, what it is made of."""
     from clear_rt.inventory import inventory
 
-    found = inventory(video, bundle)
-    return Told(json.dumps(found) if as_json else prose.facts(found))
+    found = inventory(video, bundle, plan, max_memory)
+    if as_json:
+        return Told(json.dumps(found))
+    planned = found.pop("memory_plan", None)
+    return Told(prose.facts(found) if planned is None else f"{prose.facts(found)}\n{prose.memory(planned)}")
 
 
 app.command()(export)

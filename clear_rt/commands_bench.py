@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
-from clear_rt.bench.config import BenchConfig
+from clear_rt.bench.config import BaselineName, BenchConfig
 from clear_rt.config import EngineName, KernelsName, Policy
 from clear_rt.console import Told
 from clear_rt.profiles import NAMES
@@ -49,6 +49,18 @@ def bench(
         bool | None,
         typer.Option("--quality/--no-quality", help="Compare one window with ONNX Runtime; by default as above."),
     ] = DEFAULT.quality,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(get_args(BaselineName)),
+            help="diffusers' own networks on the same GPU, beside ours; compile: through torch.compile; reference: "
+            "with an unmerged LoRA and a tiled VAE. May be given several times.",
+        ),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory of the GPU that may be used, such as 8GB; for the engine cuda."),
+    ] = DEFAULT.max_memory,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Everything, as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The tables, as Markdown.")] = None,
     chart: Annotated[
@@ -74,6 +86,9 @@ def bench(
         runs=runs,
         end_to_end=end_to_end,
         quality=quality,
+        # The config looks at the names.
+        baselines=cast("tuple[BaselineName, ...]", tuple(baseline or ())),
+        max_memory=max_memory,
     )
     from clear_rt.bench import document, outputs, tables
     from clear_rt.bench.chart import draw

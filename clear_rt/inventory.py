@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
-from clear_rt.bundle import GeneratorSpec, open_bundle
+from clear_rt.bundle import Bundle, GeneratorSpec, open_bundle
 from clear_rt.config import Policy
+from clear_rt.errors import ConfigError
 from clear_rt.schedule import frames_of
 from clear_rt.version import __version__
 
@@ -32,8 +33,7 @@ def _machine() -> dict[str, Any]:
     return found | {"optional": ", ".join(name for name in _OPTIONAL if find_spec(name)) or "none"}
 
 
-def _bundle(folder: Path | None) -> dict[str, Any]:
-    bundle = open_bundle(folder)
+def _bundle(bundle: Bundle) -> dict[str, Any]:
     facts = {
         "name": bundle.name,
         "folder": str(bundle.folder),
@@ -77,7 +77,23 @@ def _video(path: Path) -> dict[str, Any]:
     }
 
 
-def inventory(video: Path | None, bundle: Path | None) -> dict[str, dict[str, Any]]:
-    """Headings and facts, only JSON types. Raises what `open_bundle` and `probe` raise."""
-    facts = {"machine": _machine(), "bundle": _bundle(bundle)}
-    return facts | ({"video": _video(video)} if video is not None else {})
+def inventory(
+    video: Path | None, bundle: Path | None, plan: str | None = None, max_memory: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Headings and facts, only JSON types; `memory_plan` of the profile `plan`, see `memory_plan.facts`.
+
+    Raises what `open_bundle`, `probe` and `plan_facts` raise, and ConfigError for `max_memory` without a plan.
+    """
+    if plan is None and max_memory is not None:
+        raise ConfigError(
+            f"--max-memory {max_memory} is what a plan is compared with, and there is none; add --plan WxH"
+        )
+    opened = open_bundle(bundle)
+    facts = {"machine": _machine(), "bundle": _bundle(opened)}
+    if video is not None:
+        facts["video"] = _video(video)
+    if plan is not None:
+        from clear_rt.memory_plan.facts import plan_facts
+
+        facts["memory_plan"] = plan_facts(plan, opened, max_memory)
+    return facts

@@ -48,21 +48,21 @@ NAMED = {
 NAMES = tuple(NAMED)
 
 
-def read_profile(text: str) -> Profile:
+def read_profile(text: str, option: str = "--profile") -> Profile:
     """Raises ConfigError for a name or size that is none, sides that are no multiples of 16, or frames other than
-    4k + 1. The picture of a profile that is given by its size is the region itself.
+    4k + 1. The picture of a profile that is given by its size is the region itself. `option` is where `text` was given.
     """
     if text in NAMED:
         return NAMED[text]
     sizes = _SIZES.fullmatch(text)
     if sizes is None:
-        raise ConfigError(f"--profile must be one of {', '.join(NAMES)}, WxH or WxHxFRAMES, got {text!r}")
+        raise ConfigError(f"{option} must be one of {', '.join(NAMES)}, WxH or WxHxFRAMES, got {text!r}")
     width, height, given = int(sizes[1]), int(sizes[2]), sizes[3]
     if min(width, height) < 1 or width % PATCH_PX or height % PATCH_PX:
         near = "x".join(str(max(1, round(side / PATCH_PX)) * PATCH_PX) for side in (width, height))
-        raise ConfigError(f"--profile needs sides that are multiples of {PATCH_PX} px, got {text!r}; try {near}")
+        raise ConfigError(f"{option} needs sides that are multiples of {PATCH_PX} px, got {text!r}; try {near}")
     frames = None if given is None else int(given)
     if frames is not None and frames % LATENT_FRAMES != 1:
         near_frames = max(1, round((frames - 1) / LATENT_FRAMES) * LATENT_FRAMES + 1)
-        raise ConfigError(f"--profile needs 4k + 1 frames, got {text!r}; try {width}x{height}x{near_frames}")
+        raise ConfigError(f"{option} needs 4k + 1 frames, got {text!r}; try {width}x{height}x{near_frames}")
     return Profile(text, Size(width, height), frames, Size(width, height))

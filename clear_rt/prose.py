@@ -62,6 +62,29 @@ def facts(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(tables)
 
 
+def memory(found: dict[str, Any]) -> str:
+    """The table of a memory plan, from `memory_plan.facts`: gigabytes of 10**9 bytes, a column for each precision."""
+    plans = list(found["precisions"].values())
+    table = Table("", *(f"{name} GB" for name in found["precisions"]), box=None)
+    for part in plans[0]["parts_bytes"]:
+        table.add_row(part, *(_gigabytes(plan["parts_bytes"][part]) for plan in plans))
+    table.add_row("total", *(_gigabytes(plan["total_bytes"]) for plan in plans))
+    table.add_row("before that, while loading", *(_gigabytes(plan["loading_bytes"]) for plan in plans))
+    if found["limit"] is not None:
+        table.add_row(f"fits {found['limit']['name']}", *("yes" if plan["fits"] else "no" for plan in plans))
+    size, frames = "x".join(map(str, found["size"])), found["window_frames"]
+    under_way = _counted(found["windows_under_way"], "window")
+    shared = ", ".join(f"{name} {_gigabytes(count)}" for name, count in plans[0]["activations_bytes"].items())
+    return (
+        f"memory of the engine cuda for a region of {size}, {under_way} of {frames} frames under way\n{found['of']}\n"
+        f"{_drawn(table)}\nactivations share their memory: {shared} GB"
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f}"
+
+
 def _figure(value: float | str | None, digits: int) -> str:
     return "-" if value is None else value if isinstance(value, str) else f"{value:.{digits}f}"
 

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 # How soon who waits looks up again: for `Stop`, and to tell how far others have come.
 _POLL_S = 0.1
+# A thread that has not begun by then never will: an interrupt came between two instructions of its start.
+_START_S = 10.0
 # Of what numpy leaves to a thread, a core does a frame of 720p in 20 ms: three are enough for 100 frames per second.
 _MOST_WORKERS = 3
 _CORES_PER_WORKER = 4
@@ -71,15 +73,17 @@ def spread(
     started: list[_Worker] = []
     try:
         for _ in range(min(workers, depth)):
-            worker = _Worker(line.work, "clear_rt-ahead")
+            # Listed first: an interrupt may hit the start when the thread has begun already.
+            started.append(worker := _Worker(line.work, "clear_rt-ahead"))
             worker.start()
-            started.append(worker)
         while not isinstance(made := line.take(idle), _End):
             yield made
         made.throw()
     finally:
-        line.end()
-        _outlive(started)
+        try:
+            line.end()
+        finally:
+            _outlive(started)
 
 
 def _same(item: T) -> T:
@@ -138,8 +142,8 @@ class _Line(Generic[S, T]):
 
     def end(self) -> None:
         """Nobody takes results any more."""
+        self._over = True
         with self._changed:
-            self._over = True
             self._made.clear()
             self._changed.notify_all()
 
@@ -190,29 +194,37 @@ class _Worker:
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
 
     def _run(self, work: Callable[[], None]) -> None:
+        self._begun.set()
         try:
             work()
         finally:
-            self.ended.set()
+            self._ended.set()
 
     def start(self) -> None:
-        self.thread.start()
+        self._thread.start()
+
+    def outlive(self) -> None:
+        """Wait until the work has ended; interrupted, call it again."""
+        if self._begun.wait(_START_S):
+            self._ended.wait()
+            self._thread.join()
 
 
 def _outlive(workers: Iterable[_Worker]) -> None:
     """Wait until all work has ended, whatever interrupts the waiting; an interrupt is raised afterwards."""
     interrupt: BaseException | None = None
     for worker in workers:
-        while not worker.ended.is_set():
+        waits = True
+        while waits:
             try:
-                worker.ended.wait()
+                worker.outlive()
+                waits = False
             except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt most of all
                 interrupt = error
-        worker.thread.join()
     if interrupt is not None:
         raise interrupt
 
@@ -248,7 +260,12 @@ class Behind(Generic[T]):
         self._waiting.put(item)
 
     def __enter__(self) -> Behind[T]:
-        self._worker.start()
+        try:
+            self._worker.start()
+        except BaseException:
+            self._waiting.put(_End())
+            _outlive([self._worker])
+            raise
         return self
 
     def __exit__(

@@ -19,6 +19,7 @@ from clear_rt.export.file_digests import digest
 from clear_rt.export.folder import file_entries
 from clear_rt.export.key import Key, bundle_key, differing, short
 from clear_rt.export.plans import PlanConfig
+from clear_rt.export.room import require_room
 from clear_rt.models.sources import weights_source
 
 
@@ -51,8 +52,8 @@ def build_bundle(
 ) -> Built:
     """The bundle that `export` makes, unless it is there already.
 
-    Raises what `export` and `plan_config` raise, and OutputError where another bundle is in its place, with what
-    differs.
+    Raises what `export`, `plan_config` and `require_room` raise, and OutputError where another bundle is in its place,
+    with what differs.
     """
     plans, folder = plan_config(config, build), weights_source(weights)
     checked = checked_weights(folder, config)
@@ -61,6 +62,7 @@ def build_bundle(
         _require_same(key, there.get("key"), target)
         if not build.verify or _is_verified(there, plans):
             return Built(there, was_there=True)
+    require_room(target, checked, config, plans)
     manifest = export(folder, target, config, tell, plans=plans, key=key, checked=checked, verify=build.verify)
     return Built(manifest, was_there=False)
 

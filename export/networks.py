@@ -55,8 +55,9 @@ class Networks:
 
     def graphs(self, dialect: Dialect, tell: Tell, fixed: Axes | None = None) -> Iterator[Graphs]:
         """A few at a time, as those of the transformer are large; for any size, or for one that is `fixed`."""
-        tell("graph of a step")
+        tell("graph of the control")
         yield {"control": control_graph(self.served, dialect, fixed)}
+        tell("graph of a step")
         yield {"step": step_graph(self.served, dialect, fixed)}
         tell("graphs of the VAE")
         yield encoder_graphs(self.encoder, dialect, fixed)

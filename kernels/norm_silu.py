@@ -90,6 +90,11 @@ def norm_silu_kernel(
         tl.debug_barrier()
     tl.store(joined_block + to * padded * CHANNELS, older, mask=inside)
     tl.store(joined_block + (to + 1) * padded * CHANNELS, newer, mask=inside)
+    if kept_ptr is not None:
+        # By the number of the frame: two values handed on from turn to turn that begin as the same zeros are made one
+        # by Triton 3.6 and 3.8.
+        kept_block = kept_ptr + batch * _PAST * positions * CHANNELS + block
+        tl.store(kept_block, newer, mask=inside & (frames == 1))
     gamma = tl.load(gamma_ptr + columns, mask=columns < CHANNELS, other=0.0).to(tl.float32)
     for frame in range(frames):
         x_block = x_ptr + (batch * frames + frame) * positions * CHANNELS + block
@@ -99,12 +104,9 @@ def norm_silu_kernel(
         y = x * tl.math.rsqrt(square / CHANNELS) * gamma
         y = narrow(y / (1.0 + tl.exp(-y)), joined_ptr.dtype.element_ty)
         tl.store(joined_block + (to + _PAST + frame) * padded * CHANNELS, y, mask=inside)
-        older = newer
-        newer = y
-    if kept_ptr is not None:
-        kept_block = kept_ptr + batch * _PAST * positions * CHANNELS + block
-        tl.store(kept_block, older, mask=inside)
-        tl.store(kept_block + positions * CHANNELS, newer, mask=inside)
+        if kept_ptr is not None:
+            place = tl.cast(frame - frames + _PAST, tl.int64)
+            tl.store(kept_block + place * positions * CHANNELS, y, mask=inside & (place >= 0))
 
 
 @torch.library.custom_op("clear_rt::norm_silu", mutates_args=("joined", "kept"))

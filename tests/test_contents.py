@@ -6,6 +6,7 @@ import sys
 import threading
 import weakref
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -253,9 +254,12 @@ def test_an_engine_that_fails_while_runs_overlap_does_so_after_what_it_has_made(
     expected, _ = _on_one_thread(scene, OVERLAPPING, Shaky())
     for seed in range(3):
         engine, found = Shaky(seed, fail_after_steps), []
-        with _switching_often(), _contents(scene, OVERLAPPING, engine) as contents:
-            with pytest.raises(EngineError, match="as it was told to"):
-                found.extend(_taken(contents, OVERLAPPING))
+        with (
+            _switching_often(),
+            _contents(scene, OVERLAPPING, engine) as contents,
+            pytest.raises(EngineError, match="as it was told to"),
+        ):
+            found.extend(_taken(contents, OVERLAPPING))
         assert engine.velocities == fail_after_steps + 1
         assert len(found) < len(expected)
         for (_, _, content), (_, _, truth) in zip(found, expected, strict=False):
@@ -267,8 +271,7 @@ def test_an_engine_that_fails_while_runs_overlap_does_so_after_what_it_has_made(
 def test_leaving_early_ends_all_threads_and_the_engine_with_the_call_it_is_in(scene, taken):
     engine, stop = Shaky(), Stop()
     with _contents(scene, OVERLAPPING, engine, stop=stop) as contents:
-        for _, _ in zip(range(taken), _taken(contents, OVERLAPPING)):
-            pass
+        list(islice(_taken(contents, OVERLAPPING), taken))
     assert stop.is_set()
     assert not _mine()
     assert (len(engine.called) == 0) == (taken == 0)

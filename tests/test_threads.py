@@ -182,7 +182,8 @@ def test_who_waits_for_what_was_stopped_is_told():
     assert not _mine()
 
 
-def test_an_interrupt_while_waiting_for_a_result():
+@pytest.mark.parametrize("attempt", range(10))
+def test_an_interrupt_while_threads_are_started_or_waited_for(attempt):
     begun, release = threading.Event(), threading.Event()
 
     def items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from collections.abc import Callable
@@ -28,6 +29,25 @@ def settle() -> Callable[[], None]:
             torch.cuda.synchronize()
 
     return wait
+
+
+def release() -> None:
+    """Gives back to the GPU what nobody holds any more, so that the next part finds it."""
+    gc.collect()
+    torch = torch_on_gpu()
+    if torch is not None:
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was too small: that of the host, or by what torch said, which an engine's error came of."""
+    torch = sys.modules.get("torch")
+    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def reset_peaks() -> bool:

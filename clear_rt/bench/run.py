@@ -12,10 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from clear_rt.bench.baseline import baselines, require_baselines
 from clear_rt.bench.ceilings import ceilings
 from clear_rt.bench.clip import write_clip
 from clear_rt.bench.config import BenchConfig
-from clear_rt.bench.device import peaks, reset_peaks
+from clear_rt.bench.device import is_out_of_memory, peaks, release, reset_peaks
 from clear_rt.bench.document import Document, headed
 from clear_rt.bench.end_to_end import frames_needed, left_out, run_end_to_end
 from clear_rt.bench.entry import Measured, entry
@@ -28,6 +29,7 @@ from clear_rt.bench.sizes import Sizes, sizes_of
 from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.config import DenoiseConfig
 from clear_rt.errors import EngineError
+from clear_rt.memory_plan.room import room_for
 from clear_rt.runtime.engine import Engine, open_engine
 
 if TYPE_CHECKING:
@@ -66,11 +68,16 @@ def bench(config: BenchConfig, tell: Tell = lambda stage: None) -> Document:
             "give another --bundle"
         )
     plans = planned(config, bundle, spec)
+    require_baselines(config.baselines)
+    _admit(plans, config, bundle)
     bundle_s = perf_counter() - begun
     tell("opening the engine")
     engine = open_engine(config.engine, bundle, kernels=config.kernels)
     opened_s = {"bundle_open_s": bundle_s, "engine_open_s": perf_counter() - begun - bundle_s}
-    return bench_engine(Subject(engine, bundle, spec), plans, config, opened_s, tell)
+    document = bench_engine(Subject(engine, bundle, spec), plans, config, opened_s, tell)
+    # Baselines need its memory.
+    del engine
+    return document | {"baselines": _baselines(plans, config, spec, document, tell)}
 
 
 def bench_engine(
@@ -81,12 +88,12 @@ def bench_engine(
     tell: Tell = lambda stage: None,
 ) -> Document:
     """As `bench`, of an engine that is open; `opened_s` says what opening took, part by part."""
-    measured = [measure_profile(subject, plan, config, tell) for plan in plans]
+    measured, out_of_memory = _measured(subject, plans, config, tell)
     cold = dict(opened_s or {})
     cold["first_frame_s"] = sum(cold.values()) + measured[0].network.first_frame_s
     tell("ceilings")
     limits = ceilings()
-    qualities = [_quality(subject, plan, config, tell) for plan in plans]
+    qualities = [_quality(subject, each.plan, config, tell) for each in measured]
     sizes, not_counted = _sizes(subject)
     return headed(
         subject.bundle,
@@ -102,7 +109,32 @@ def bench_engine(
             entry(each, quality, subject.spec, sizes, limits, subject.precision)
             for each, quality in zip(measured, qualities, strict=True)
         ],
+        out_of_memory=out_of_memory,
     )
+
+
+def _measured(
+    subject: Subject, plans: list[Plan], config: BenchConfig, tell: Tell
+) -> tuple[list[Measured], list[dict[str, Any]]]:
+    """What was measured, and the profiles that memory was too small for. Raises EngineError where it was for all."""
+    measured, out_of_memory = list[Measured](), list[dict[str, Any]]()
+    for plan in plans:
+        try:
+            measured.append(measure_profile(subject, plan, config, tell))
+        except (EngineError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            out_of_memory.append(
+                {
+                    "profile": plan.profile.name,
+                    "size": list(plan.size),
+                    "reason": str(error) or "the host's memory is full",
+                }
+            )
+        release()
+    if not measured:
+        raise EngineError(f"nothing was measured: {out_of_memory[0]['profile']}: {out_of_memory[0]['reason']}")
+    return measured, out_of_memory
 
 
 def measure_profile(subject: Subject, plan: Plan, config: BenchConfig, tell: Tell = lambda stage: None) -> Measured:
@@ -135,6 +167,32 @@ def measure_profile(subject: Subject, plan: Plan, config: BenchConfig, tell: Tel
             ended = run_end_to_end(subject.engine, subject.bundle, plan.profile, clip, denoise, plan.window)
             memory["end_to_end"] = peaks(since_reset=since_reset)
     return Measured(plan, network, pictures, ended, memory)
+
+
+def _admit(plans: list[Plan], config: BenchConfig, bundle: Bundle) -> None:
+    """Raises EngineError where a profile does not fit the memory that it may have, ConfigError as `room_for`."""
+    for plan in plans:
+        denoise = DenoiseConfig(policy=plan.policy, steps=plan.steps)
+        room = room_for(bundle, config.engine, config.kernels, denoise, config.max_memory, "--profile")
+        if room is not None:
+            room.require(plan.size, plan.window.latents)
+
+
+def _baselines(
+    plans: list[Plan], config: BenchConfig, spec: GeneratorSpec, document: Document, tell: Tell
+) -> list[dict[str, Any]]:
+    if not config.baselines:
+        return []
+    try:
+        sizes = sizes_of(spec)
+    except ValueError as error:
+        names = [plan.profile.name for plan in plans]
+        return [
+            {"profile": name, "baseline": baseline, "not_measured": f"of what size it would be is not known: {error}"}
+            for name in names
+            for baseline in config.baselines
+        ]
+    return baselines(config.baselines, plans, sizes, document["profiles"], tell)
 
 
 def _quality(subject: Subject, plan: Plan, config: BenchConfig, tell: Tell) -> dict[str, Any]:

@@ -59,8 +59,9 @@ def as_markdown(document: Document) -> str:
 
 
 def grids_of(document: Document) -> list[Grid]:
-    """Totals of all profiles, then the stages of each."""
-    return [_totals(document), *(_stages(profile) for profile in document["profiles"])]
+    """Totals of all profiles, baselines beside them where there are any, then the stages of each."""
+    compared = [_baselines(document)] if document.get("baselines") else []
+    return [_totals(document), *compared, *(_stages(profile) for profile in document["profiles"])]
 
 
 def _totals(document: Document) -> Grid:
@@ -85,6 +86,28 @@ def _totals(document: Document) -> Grid:
             )
         )
     return Grid("Totals (network fps: new frames over the networks of a steady window)", header, rows)
+
+
+def _baselines(document: Document) -> Grid:
+    header = ("profile", "baseline", "attention", "step ms", "encode s", "decode s", "network fps", "GPU reserved MB",
+              "ours is faster by")  # fmt: skip
+    rows: list[tuple[str, ...]] = [
+        (
+            row["profile"],
+            row["baseline"],
+            row.get("attention", "-"),
+            figure(1000 * row["step_s"] if "step_s" in row else None),
+            figure(row.get("encode_s")),
+            figure(row.get("decode_s")),
+            figure(row.get("fps")),
+            figure(_megabytes(row.get("gpu_reserved_bytes")), 4),
+            "-" if row.get("ratio") is None else f"{row['ratio']:.2f}",
+        )
+        for row in document["baselines"]
+    ]
+    return Grid(
+        "Baselines: diffusers' own networks on the same GPU, at the same size and window", header, rows, names=3
+    )
 
 
 def _stages(profile: dict[str, Any]) -> Grid:
@@ -141,6 +164,11 @@ def _about(document: Document) -> Iterator[str]:
 def _notes(document: Document) -> Iterator[str]:
     if document["not_counted"]:
         yield document["not_counted"]
+    for failed in document.get("out_of_memory", ()):
+        yield f"{failed['profile']}: out of memory: {failed['reason']}"
+    for row in document.get("baselines", ()):
+        if "not_measured" in row:
+            yield f"{row['profile']}: baseline {row['baseline']} not measured: {row['not_measured']}"
     for profile in document["profiles"]:
         name = profile["profile"]
         yield from (f"{name}: {note}" for note in profile["notes"])

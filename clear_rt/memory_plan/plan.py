@@ -1,7 +1,7 @@
 """The bytes that the `cuda` engine takes on a GPU for regions of one size, part by part.
 
-One run at a time is counted: one encoder, one decoder, one shape of windows. A video with regions of several sizes needs
-kept frames and buffers for each.
+One run at a time is counted: one encoder, one decoder, one shape of windows. A video with regions of several sizes
+needs kept frames and buffers for each.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from clear_rt.shapes import Size
 PlanPrecision = Literal["bf16", "fp8"]
 # An assumption, not a measurement: the CUDA context, kernels of torch and its libraries, and their workspaces.
 CUDA_BYTES = 1_000_000_000
-# Sizes of before there were half types: what a bundle's weights are stored in makes no step shorter, but loading.
-FP32, FP16 = FLOAT_BYTES, HALF_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,7 @@ class Subject:
     timesteps: int
     window_latents: int
     windows: int
-    stored_bytes: int = FP32
+    stored_bytes: int = FLOAT_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

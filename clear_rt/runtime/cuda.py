@@ -22,6 +22,7 @@ from clear_rt.errors import EngineError
 from clear_rt.kernels.block_ops import use_kernels
 from clear_rt.kernels.chips import capability_of
 from clear_rt.models.baked import BakedDit
+from clear_rt.models.fp8 import Fp8Linear
 from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.runtime.coder_runs import CoderRuns
@@ -61,6 +62,13 @@ class CudaNetworks:
         self._encoders = CoderRuns(lambda: StreamedEncoder(encoder, ops, buffers), frames, *where, "encode")
         self._decoders = CoderRuns(lambda: StreamedDecoder(decoder, ops, buffers), 1, *where, "decode")
         self._steps: OrderedDict[tuple[int, ...], _Step] = OrderedDict()
+
+    @property
+    def precision(self) -> str:
+        """What most of the transformer is computed in."""
+        if any(isinstance(module, Fp8Linear) for module in self._dit.modules()):
+            return "fp8"
+        return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self._dit.time.dtype, "fp32")
 
     def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """As `Engine.encode`."""

@@ -58,7 +58,8 @@ def _way_out(bundle: Bundle) -> str:
     return f"use --engine {runs[0]}" if runs else "give a bundle that was built for onnx"
 
 
-def _chosen(name: EngineName, bundle: Bundle, *, generates: bool) -> EngineName:
+def chosen_engine(name: EngineName, bundle: Bundle, *, generates: bool) -> EngineName:
+    """What `open_engine` opens: for `auto` cuda where the bundle holds it and there is a GPU, else onnx."""
     if name != "auto":
         return name
     if not generates or "cuda" not in bundle.engines:
@@ -77,7 +78,7 @@ def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, ker
             installed; or the engine has no such kernels.
         BundleError: what the bundle holds is not ours.
     """
-    chosen, held = _chosen(name, bundle, generates=generates), ", ".join(bundle.engines)
+    chosen, held = chosen_engine(name, bundle, generates=generates), ", ".join(bundle.engines)
     if chosen not in bundle.engines and (generates or chosen != "onnx"):
         raise EngineError(
             f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[chosen]}; {_way_out(bundle)}"

@@ -19,7 +19,7 @@ from clear_rt.bundle import EMBEDDED, open_bundle  # noqa: E402
 from clear_rt.errors import EngineError  # noqa: E402
 from clear_rt.export.config import ExportConfig  # noqa: E402
 from clear_rt.export.dialect import tensorrt  # noqa: E402
-from clear_rt.export.networks import Networks, narrow  # noqa: E402
+from clear_rt.export.networks import Networks, build_plans, narrow  # noqa: E402
 from clear_rt.export.plans import HALVES, PlanConfig, PlanSet, window_axes  # noqa: E402
 from clear_rt.export.quantize import quantize  # noqa: E402
 from clear_rt.export.scales import Scales  # noqa: E402
@@ -36,13 +36,19 @@ LATENTS, MORE_LATENTS = BUNDLE.generator.window_latents, 21
 BLOCKS = 6
 
 
+def config(precision):
+    """Any scales of FP8 will do for building."""
+    scales = Path("made up") if precision == "fp8" else None
+    return ExportConfig(engines=("trt",), precision=precision, profiles=(BAND,), scales=scales)
+
+
 def networks(precision):
-    """The trained networks as `build-engine` has them when it comes to engines; any scales of FP8 will do for that."""
+    """The trained networks as `build-engine` has them when it comes to engines."""
     dit = embedded_dit(BUNDLE.generator)
-    quantised = precision == "fp8"
-    served = quantize(dit, Scales(dict.fromkeys(block_linears(dit.config), 6.0)), Fp8Policy()) if quantised else dit
+    scales = Scales(dict.fromkeys(block_linears(dit.config), 6.0))
+    served = quantize(dit, scales, Fp8Policy()) if precision == "fp8" else dit
     found = Networks(dit, served, *embedded_vae(BUNDLE.generator))
-    narrow(found, ExportConfig(precision=precision, scales=Path("made up") if quantised else None))
+    narrow(found, config(precision))
     return found
 
 
@@ -51,27 +57,31 @@ def step(precision, latents):
     return {"step": step_graph(found.served, tensorrt(HALVES[precision]), window_axes(BAND, latents))}
 
 
-def plan_set(folder, capability, latents=LATENTS):
-    plans = PlanConfig(library=required_library(), capability=capability, is_here=False)
-    return PlanSet(folder, [BAND], latents, plans)
+class Kept(PlanSet):
+    """Keeps the graphs that engines were built of, which are the same for every GPU."""
+
+    def __init__(self, folder, capability, latents=LATENTS):
+        library = PlanConfig(library=required_library(), capability=capability, is_here=False)
+        super().__init__(folder, [BAND], latents, library)
+        self.graphs = []
+
+    def add(self, graphs, *, has_plugins=False):
+        self.graphs.append(graphs)
+        super().add(graphs, has_plugins=has_plugins)
 
 
 @pytest.fixture(scope="module")
-def graphs():
-    """Of all networks by precision: the same for every GPU, so that they are traced once."""
-    axes = window_axes(BAND, LATENTS)
-    return cache(lambda precision: [*networks(precision).graphs(tensorrt(HALVES[precision]), lambda stage: None, axes)])
-
-
-@pytest.fixture(scope="module")
-def plans(graphs, tmp_path_factory):
-    """All engines by precision and GPU."""
+def plans(tmp_path_factory):
+    """All engines by precision and GPU: for sm_80 as `build-engine` builds them, for sm_89 of the same graphs."""
 
     @cache
     def built(precision, capability):
-        found = plan_set(tmp_path_factory.mktemp(f"{precision}-{capability}"), capability)
-        for some in graphs(precision):
-            found.add(some)
+        found = Kept(tmp_path_factory.mktemp(f"{precision}-{capability}"), capability)
+        if capability == 80:
+            build_plans(networks(precision), config(precision), found, lambda stage: None)
+        else:
+            for graphs in built(precision, 80).graphs:
+                found.add(graphs)
         prior = BUNDLE.prior
         found.add_prior(EMBEDDED / "prior.onnx", prior.short_side_px, prior.multiple_px)
         return found
@@ -92,8 +102,16 @@ def test_every_engine_builds(plans, tell, precision, capability):
         assert report.attentions == (2 * BLOCKS if role == "step" else 0)
 
 
+def test_graphs_of_a_bundle_with_one_profile_have_its_sizes_alone(plans):
+    """Each engine has it as its only profile, too, so that open sizes would build as well, after twice the time."""
+    programs = [program for graphs in plans("bf16", 80).graphs for program in graphs.values()]
+    assert len(programs) == len(PLAN_ROLES) - 1
+    for program in programs:
+        assert all(isinstance(size, int) for value in program.model.graph.inputs for size in value.shape)
+
+
 def test_memory_of_a_step_grows_with_the_tokens_and_not_with_their_square(plans, tell, tmp_path):
-    more = plan_set(tmp_path, 89, MORE_LATENTS)
+    more = Kept(tmp_path, 89, MORE_LATENTS)
     more.add(step("bf16", MORE_LATENTS))
     tell(summary(more.reports, f"clear-tiny, 640x144, {MORE_LATENTS} latents, bf16, sm_89"))
     used = plans("bf16", 89).reports["step"].activation_bytes, more.reports["step"].activation_bytes
@@ -104,7 +122,7 @@ def test_memory_of_a_step_grows_with_the_tokens_and_not_with_their_square(plans,
 
 def test_fp8_builds_where_there_is_any_and_keeps_weights_in_half_the_bytes(plans, tell, tmp_path):
     graph = step("fp8", LATENTS)
-    eighths = plan_set(tmp_path, 89)
+    eighths = Kept(tmp_path, 89)
     eighths.add(graph)
     report = eighths.reports["step"]
     tell(summary(eighths.reports, "clear-tiny, 640x144, fp8, sm_89"))
@@ -113,4 +131,4 @@ def test_fp8_builds_where_there_is_any_and_keeps_weights_in_half_the_bytes(plans
     quantised = sum(dit.get_parameter(f"{name}.weight").numel() for name in quantized_linears(dit.config, Fp8Policy()))
     assert plans("bf16", 89).reports["step"].weights_bytes - report.weights_bytes == pytest.approx(quantised, rel=0.1)
     with pytest.raises(EngineError, match=r"no engine of step\.onnx for sm_80 .*fp8"):
-        plan_set(tmp_path, 80).add(graph)
+        Kept(tmp_path, 80).add(graph)

@@ -113,9 +113,7 @@ def test_weights_to_the_byte(coders, plans):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_a_step_needs_to_the_byte(name):
     coders = Coders(CONFIGS[name], Silent()).run()
-    for coder, given, memory in zip(
-        coders.coders, coders.inputs(False), (encoder_memory, decoder_memory), strict=True
-    ):
+    for coder, given, memory in zip(coders.coders, coders.inputs(False), (encoder_memory, decoder_memory), strict=True):
         with torch.no_grad(), Allocations() as allocations:
             coder(given, False)
         planned = 2 * memory(coders.config, HEIGHT_PX, WIDTH_PX).alive

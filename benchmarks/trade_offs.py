@@ -1,0 +1,177 @@
+"""What fewer steps, another coupling of windows, a band and a narrower precision cost, on real clips, by clear-tiny.
+
+`python -m benchmarks.trade_offs [--clip FILE] [--frames 49] [--write] [--precision bf16]`. Every result is compared with
+that of five steps, policy `paper`, over the whole frame, in fp32 on a CPU and in bf16 on a GPU. Steps, policies and
+regions are measured with ONNX Runtime; precisions with the engine cuda where torch sees a GPU. `--write` puts the
+tables into docs/TRADE_OFFS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.environment import ROOT
+from benchmarks.report import Row, finish
+from benchmarks.trade_off_clips import Case, cases
+from benchmarks.trade_off_engines import PRECISIONS, engines_of
+from benchmarks.trade_off_tables import page
+from clear_rt.bundle import Bundle, open_bundle
+from clear_rt.config import CompositeConfig, DenoiseConfig, Policy, RegionConfig, RunConfig, WriteConfig
+from clear_rt.errors import InputError
+from clear_rt.metrics.evaluate import evaluate
+from clear_rt.remover import Remover
+from clear_rt.runtime.engine import Engine, open_engine
+from training.materials import fetch_clips
+
+STEPS = (5, 4, 3, 2, 1)
+POLICIES: tuple[Policy, ...] = ("paper", "stream")
+REGIONS = ("full", "band")
+SAMPLE = ROOT / "samples" / "city-clean.mp4"
+# Held out of training; the first two of bench_quality.
+HELD_OUT = ("goldengate.mp4", "bikes.mp4")
+PAGE = ROOT / "docs" / "TRADE_OFFS.md"
+EVERY_FRAMES = 4
+
+
+class Choice(NamedTuple):
+    """One way to run; `precision` "fp32" is ONNX Runtime's."""
+
+    steps: int = 5
+    policy: Policy = "paper"
+    region: str = "full"
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Of one clip: frames per second of the whole run, processor time of all cores, and what came of it.
+
+    The first three decibels (None: equal) and `ssim` are to the reference result, the last to the clean clip, inside
+    the true mask.
+    """
+
+    choice: Choice
+    clip: str
+    fps: float
+    processor_ms: float
+    frame_db: float | None
+    inside_db: float | None
+    ssim: float | None
+    clean_inside_db: float | None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clip", action="append", type=Path, help="a clean clip; the sample and two held-out ones")
+    parser.add_argument("--frames", type=int, default=49, help="of each clip; 49 are three windows")
+    parser.add_argument("--steps", action="append", type=int, choices=STEPS)
+    parser.add_argument("--precision", action="append", choices=PRECISIONS)
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args(arguments)
+    bundle = open_bundle()
+    steps = tuple(count for count in options.steps or STEPS if count in _tables(bundle))
+    found: list[Outcome] = []
+    made = cases(options.clip or default_clips(), options.frames)
+    onnx = open_engine("onnx", bundle)
+    for case in made:
+        found += measured(onnx, bundle, case, [Choice(*each) for each in product(steps, POLICIES, REGIONS)])
+    narrow, reason = list[Outcome](), None
+    engines, reason = engines_of(bundle, options.precision or PRECISIONS, made)
+    for case in made:
+        narrow += compared_precisions(engines, bundle, case)
+    if options.write:
+        PAGE.write_text(page(found, narrow, reason, [case.name for case in made], options.frames), encoding="utf-8")
+    finish("trade", [row for outcome in (*found, *narrow) for row in rows(outcome)])
+    return 0
+
+
+def default_clips() -> list[Path]:
+    """The sample, and held-out clips where they can be fetched."""
+    try:
+        return [SAMPLE, *fetch_clips(HELD_OUT).values()]
+    except (OSError, subprocess.CalledProcessError, InputError) as error:
+        print(
+            f"held-out clips cannot be fetched here ({' '.join(str(error).split())[:200]}); the sample alone is measured"
+        )
+        return [SAMPLE]
+
+
+def _tables(bundle: Bundle) -> set[int]:
+    assert bundle.generator is not None
+    return set(bundle.generator.step_tables)
+
+
+def measured(engine: Engine, bundle: Bundle, case: Case, choices: Sequence[Choice]) -> Iterator[Outcome]:
+    """The reference first, whether it is among the choices or not."""
+    reference = case.path("reference")
+    _run(engine, bundle, case, Choice(precision=choices[0].precision), reference)
+    for choice in choices:
+        result = case.path("result")
+        fps, processor_s = _run(engine, bundle, case, choice, result)
+        yield _outcome(case, choice, reference, result, fps, processor_s)
+
+
+def compared_precisions(engines: dict[str, Engine], bundle: Bundle, case: Case) -> Iterator[Outcome]:
+    """Every precision beside the first, which is bf16."""
+    reference = case.path("reference")
+    for i, (precision, engine) in enumerate(engines.items()):
+        choice = Choice(precision=precision)
+        if not i:
+            _run(engine, bundle, case, choice, reference)
+        result = case.path("result")
+        fps, processor_s = _run(engine, bundle, case, choice, result)
+        yield _outcome(case, choice, reference, result, fps, processor_s)
+
+
+def _outcome(case: Case, choice: Choice, reference: Path, result: Path, fps: float, processor_s: float) -> Outcome:
+    beside = evaluate(result, reference, None, case.mask, every_frames=EVERY_FRAMES, find_text=False).result
+    clean = evaluate(result, case.clean, None, case.mask, every_frames=10**9, find_text=False).result
+    return Outcome(
+        choice=choice,
+        clip=case.name,
+        fps=fps,
+        processor_ms=1000 * processor_s / case.frames,
+        frame_db=_finite(beside.psnr.frame_db),
+        inside_db=_finite(beside.psnr.inside_db),
+        ssim=beside.ssim,
+        clean_inside_db=_finite(clean.psnr.inside_db),
+    )
+
+
+def _finite(decibels: float | None) -> float | None:
+    return None if decibels == float("inf") else decibels
+
+
+def _run(engine: Engine, bundle: Bundle, case: Case, choice: Choice, target: Path) -> tuple[float, float]:
+    """Frames per second, and seconds of processor time; the file is without loss, so that it is what was made."""
+    region = RegionConfig(mode="full") if choice.region == "full" else RegionConfig(mode="fixed", box=case.band)
+    config = RunConfig(
+        region=region,
+        composite=CompositeConfig(fill="model"),
+        denoise=DenoiseConfig(steps=choice.steps, policy=choice.policy),
+        write=WriteConfig(lossless=True),
+    )
+    remover, begun = Remover(config, bundle=bundle, engine=engine), time.process_time()
+    report = remover(case.source, target)
+    if not report.runs:
+        raise RuntimeError(f"no text was found in {case.source}: take another clip")
+    return report.fps, time.process_time() - begun
+
+
+def rows(outcome: Outcome) -> Iterator[Row]:
+    choice = outcome.choice
+    case = f"{outcome.clip} {choice.region} {choice.policy} {choice.steps} {choice.precision}"
+    detail = asdict(outcome) | {"choice": choice._asdict()}
+    said = f"{'equal' if outcome.frame_db is None else f'{outcome.frame_db:.1f} dB'} to the reference"
+    yield Row(case=case, metric="remove", value=outcome.fps, unit="fps", bound=None, bound_name=said, detail=detail)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
