@@ -1,21 +1,22 @@
 """Whether a bundle fits the disk and its engines the GPU, said before anything is built."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("torch", reason="exports are written in torch: pip install '.[export]'")
 
-from clear_rt.errors import EngineError, OutputError  # noqa: E402
-from clear_rt.export import room  # noqa: E402
-from clear_rt.export.checked import checked_weights  # noqa: E402
-from clear_rt.export.config import ExportConfig  # noqa: E402
-from clear_rt.models.sources import weights_source  # noqa: E402
-from clear_rt.runtime.device import Gpu  # noqa: E402
-from clear_rt.shapes import Size  # noqa: E402
+from clear_rt.errors import EngineError, OutputError
+from clear_rt.export import room
+from clear_rt.export.checked import checked_weights
+from clear_rt.export.config import ExportConfig
+from clear_rt.models.sources import weights_source
+from clear_rt.runtime.device import Gpu
+from clear_rt.shapes import Size
 
-CONFIG = ExportConfig(engines=("trt", "cuda"), profiles=(Size(64, 32), Size(1280, 720)))
+CONFIG = ExportConfig(engines=("trt", "cuda"), precision="bf16", profiles=(Size(64, 32), Size(1280, 720)))
 
 
 @pytest.fixture(scope="module")
@@ -56,5 +57,8 @@ def test_a_gpu_too_small_for_a_profile_is_named_with_it(checked, monkeypatch, tm
 def test_half_precision_and_fp8_take_what_they_should(checked):
     whole = room.bundle_bytes(checked, CONFIG)
     assert room.bundle_bytes(checked, replace(CONFIG, store="fp16"))["cuda weights"] == whole["cuda weights"] / 2
-    assert room.bundle_bytes(checked, replace(CONFIG, precision="fp8"))["trt engines"] < whole["trt engines"]
+    assert (
+        room.bundle_bytes(checked, replace(CONFIG, precision="fp8", scales=Path("scales.json")))["trt engines"]
+        < whole["trt engines"]
+    )
     assert room.building_bytes(checked, CONFIG) > whole["cuda weights"]
