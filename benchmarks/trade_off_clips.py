@@ -1,4 +1,4 @@
-"""Clips of a size that clear-tiny takes whole, with text burned in where it usually stands."""
+"""Clips of a size that clear-tiny takes whole, with text burned in."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.environment import ROOT
 from clear_rt import frames
 from clear_rt.burn.config import BurnConfig
 from clear_rt.burn.video import burn
+from clear_rt.config import RegionConfig
 from clear_rt.shapes import Box
 
 HOME = ROOT / ".cache" / "trade-offs"
-WIDTH_PX, STEP_PX = 512, 16
-# 512 x 352 are 180,224 pixels; clear-tiny takes 184,320.
-MOST_HEIGHT_PX = 352
+# clear-tiny takes 184,320 pixels, 384 x 480; smaller ones leave a whole table to two cores in minutes.
+WIDTH_PX, MOST_HEIGHT_PX, STEP_PX = 384, 480, 16
 FPS = 25
-# Of the height, at the lower edge: 192 of 720 rows, rounded up to a patch.
-BAND_SHARE = Fraction(192, 720)
+# Above and below the text, of the height: what `--region auto` leaves.
+MARGIN_SHARE = RegionConfig().margin_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +63,14 @@ def _case(clip: Path, seed: int, count: int) -> Case:
     if written < count:
         raise RuntimeError(f"{clip} has {written} frames, expected {count}; take a longer one")
     burn(clean, source, BurnConfig(seed=seed, style="outline"), mask=mask)
-    band = -(-height * BAND_SHARE // STEP_PX) * STEP_PX
-    return Case(clip.stem, source, clean, mask, Box(0, height - int(band), WIDTH_PX, int(band)), count)
+    return Case(clip.stem, source, clean, mask, _band(mask, height), count)
+
+
+def _band(mask: Path, height: int) -> Box:
+    """All rows with text in any frame and a margin, in steps of a patch, as wide as the picture."""
+    with closing(frames.read(frames.probe(mask))) as pictures:
+        covered = np.logical_or.reduce([(frame.planes[0].samples > 0).any(axis=1) for frame in pictures])
+    rows, margin = np.flatnonzero(covered), round(height * MARGIN_SHARE)
+    top = max(0, int(rows[0]) - margin) // STEP_PX * STEP_PX
+    bottom = min(height, -(-(int(rows[-1]) + 1 + margin) // STEP_PX) * STEP_PX)
+    return Box(0, top, WIDTH_PX, bottom - top)

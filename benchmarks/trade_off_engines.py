@@ -38,8 +38,10 @@ class PreciseEngine(CudaNetworks):
 
     def __init__(self, dit: BakedDit, bundle: Bundle, *, by_kernels: bool) -> None:
         assert bundle.generator is not None
-        coders = (narrowed(step.to(dit.time.device), torch.bfloat16) for step in embedded_vae(bundle.generator))
-        super().__init__(narrowed(dit, torch.bfloat16), *coders, by_kernels=by_kernels)
+        encoder, decoder = embedded_vae(bundle.generator)
+        for network in (dit, encoder.to(dit.time.device), decoder.to(dit.time.device)):
+            narrowed(network, torch.bfloat16)
+        super().__init__(dit, encoder, decoder, by_kernels=by_kernels)
         self._prior = OnnxPrior(bundle.prior)
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -54,7 +56,8 @@ class _Watched(TorchNetworks):
 
     def __init__(self, dit: BakedDit, bundle: Bundle) -> None:
         assert bundle.generator is not None
-        super().__init__(dit, *(step.to(dit.time.device) for step in embedded_vae(bundle.generator)))
+        encoder, decoder = embedded_vae(bundle.generator)
+        super().__init__(dit, encoder.to(dit.time.device), decoder.to(dit.time.device))
         self.occlusion = OnnxPrior(bundle.prior)
 
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmarks.environment import environment
+from benchmarks.trade_off_clips import WIDTH_PX
 from benchmarks.trade_off_engines import PRECISIONS
 
 if TYPE_CHECKING:
@@ -28,28 +29,32 @@ def page(
 ) -> str:
     """The whole document; `reason` says why `narrow` is empty."""
     machine = environment()
+    gpu = machine["gpus"][0]["name"] if machine["gpus"] else "no GPU"
     narrow_rows = [_row((each,), [o for o in narrow if o.choice.precision == each], reason) for each in PRECISIONS]
     return f"""# Trade-offs
 
-Written by `python -m benchmarks.trade_offs --write`: the first {frames} frames of {len(clips)} clips ({", ".join(clips)}), scaled to 512
-pixels across, outlined text burned in, cleaned by clear-tiny with `--lossless`. Machine: {machine["cores"]} cores ({machine["cpu"]}),
-{"no GPU" if not machine["gpus"] else machine["gpus"][0]["name"]}, load {machine["load_1min"]} (other work on the same cores: frames per second are lower bounds, processor time is of
-all cores together), commit {machine["commit"]}.
+Written by `python -m benchmarks.trade_offs --write`: {frames} frames of each of {len(clips)} clips,
+{", ".join(clips)}, scaled to {WIDTH_PX} pixels across, outlined text burned in, cleaned by clear-tiny
+with `--lossless`. Band: the rows of the text and the margin that `--region auto` leaves.
 
-PSNR and SSIM are to the result of five steps, policy `paper`, the whole frame; "equal" is the same result to the bit. Inside
+Machine: {machine["cores"]} cores ({machine["cpu"]}), {gpu}, commit {machine["commit"]}; load {machine["load_1min"]}.
+Other work on the same cores makes frames per second lower bounds; processor time is of all cores together.
+
+PSNR and SSIM are to the result of five steps, policy `paper`, the whole frame; "equal" is the same to the bit. Inside
 is inside the true mask. The last column says which result is better: it is beside the clean clip. Means over the clips.
 
 ## Steps, coupling of windows, region
 
 {_table(("region", "policy", "steps"), _grouped(found))}
 
-clear-tiny was trained to be run in one step, the bundle's default; more steps do not make it better (docs/CLEAR-TINY.md). So
-these rows say what a choice costs and saves, and how far its result moves, not which number of steps the real model wants.
+clear-tiny was trained to be run in one step, the bundle's default; more steps do not make it better
+(docs/CLEAR-TINY.md). So these rows say what a choice costs, and how far its result moves, not which number of steps
+the real model wants.
 
 ## Precision
 
-Five steps, policy `paper`, the whole frame, by the engine cuda; PSNR and SSIM are to bf16. FP8 attention rounds queries, keys and
-values to E4M3 and attends in bf16: the figure is its quality, not its speed.
+Five steps, policy `paper`, the whole frame, by the engine cuda; PSNR and SSIM are to bf16. FP8 attention rounds
+queries, keys and values to E4M3 and attends in bf16: the figure is its quality, not its speed.
 
 {_table(("precision",), narrow_rows)}
 """
