@@ -38,7 +38,8 @@ Written by `python -m benchmarks.trade_offs --write`: {frames} frames of each of
 with `--lossless`. Band: the rows of the text and the margin that `--region auto` leaves.
 
 Machine: {machine["cores"]} cores ({machine["cpu"]}), {gpu}, commit {machine["commit"]}; load {machine["load_1min"]}.
-Other work on the same cores makes frames per second lower bounds; processor time is of all cores together.
+Other work on the same cores makes frames per second lower bounds that differ by chance; compare processor time, which
+is of all cores together.
 
 PSNR and SSIM are to the result of five steps, policy `paper`, the whole frame; "equal" is the same to the bit. Inside
 is inside the true mask. The last column says which result is better: it is beside the clean clip. Means over the clips.
