@@ -26,7 +26,7 @@ from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae import Vae
 from clear_rt.models.vae_config import WAN_VAE
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
-from clear_rt.runtime.cuda import CudaNetworks
+from clear_rt.runtime.cuda.networks import CudaNetworks
 from clear_rt.runtime.onnx_prior import OnnxPrior
 
 _Network = TypeVar("_Network", bound=nn.Module)

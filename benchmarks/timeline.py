@@ -10,7 +10,7 @@ import torch
 
 from clear_rt.bench.canvas import Canvas, Colour
 from clear_rt.frames import write_png
-from clear_rt.runtime.graphs import Played
+from clear_rt.runtime.cuda.graphs import Played
 
 INK, IDLE = (30, 30, 30), (235, 235, 235)
 COLOURS: dict[str, Colour] = {"encode": (86, 180, 233), "step": (213, 94, 0), "decode": (0, 114, 178)}

@@ -20,7 +20,7 @@ from clear_rt.models.baked import BakedDit
 from clear_rt.models.fp8_policy import Fp8Policy, calibrated, quantized_linears, rounded_inputs
 from clear_rt.models.narrowed import narrowed
 from clear_rt.remover import Remover
-from clear_rt.runtime.cuda import CudaNetworks
+from clear_rt.runtime.cuda.networks import CudaNetworks
 from clear_rt.runtime.engine import Engine
 from clear_rt.runtime.onnx_prior import OnnxPrior
 from clear_rt.runtime.torch_networks import TorchNetworks

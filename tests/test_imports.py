@@ -17,6 +17,7 @@ HEAVY_ROOMS = (
     "clear_rt.metrics",
     "clear_rt.kernels",
     "clear_rt.export",
+    "clear_rt.runtime.cuda",
     "clear_rt.runtime.torch",
     "clear_rt.runtime.torch_networks",
 )

@@ -54,8 +54,18 @@ def decoder_memory(vae: VaeConfig, height_px: int, width_px: int) -> CoderMemory
 
 
 def shared_values(*coders: CoderMemory) -> int:
-    """Values of all buffers of an engine's coders, each shape once."""
-    return sum(flow.bordered for flow in frozenset[Flow]().union(*(coder.buffers for coder in coders)))
+    """Values of all buffers of an engine's coders, captured in this order, each with its longer step first.
+
+    Of a geometry a longer buffer serves for shorter ones; one that is outgrown stays.
+    """
+    longest, values = dict[tuple[int, int, int], int](), 0
+    for coder in coders:
+        for flow in sorted(coder.buffers, key=lambda flow: -flow.frames):
+            geometry = (flow.height, flow.width, flow.channels)
+            if flow.frames > longest.get(geometry, 0):
+                longest[geometry] = flow.frames
+                values += flow.bordered
+    return values
 
 
 def _memory(walk: Callable[[bool], Iterator[Layer]], frame: Flow, vae: VaeConfig) -> CoderMemory:

@@ -110,7 +110,7 @@ def _torch_engine(bundle: Bundle, kernels: KernelsName) -> Engine:
             from clear_rt.runtime.torch import TorchEngine
 
             return TorchEngine(bundle)
-        from clear_rt.runtime.cuda import CudaEngine
+        from clear_rt.runtime.cuda.engine import CudaEngine
     except (ImportError, OSError) as error:
         if getattr(error, "name", None) == "triton":
             raise EngineError("--kernels triton needs Triton; run pip install 'clear-rt[cuda]'") from None

@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused_with_what_does(real):
         real(12).require(FULL)
     said = str(refused.value)
     assert said.startswith(
-        "--max-memory 12GB does not hold a region of 1280x720 in windows of 81 frames: about 23.1 GB"
+        "--max-memory 12GB does not hold a region of 1280x720 in windows of 81 frames: about 21.3 GB"
     )
     width, height = map(int, re.search(r"a smaller --region \((\d+)x(\d+) fits\)", said).groups())
     # The largest that does: one row of patches more does not.

@@ -15,9 +15,9 @@ from clear_rt.models.narrowed import narrowed  # noqa: E402
 from clear_rt.models.vae import Vae  # noqa: E402
 from clear_rt.models.vae_config import WAN_VAE, VaeConfig  # noqa: E402
 from clear_rt.models.vae_step import DecoderStep, EncoderStep  # noqa: E402
-from clear_rt.runtime.vae_layers import Buffers  # noqa: E402
-from clear_rt.runtime.vae_ops import TorchVaeOps  # noqa: E402
-from clear_rt.runtime.vae_stream import StreamedDecoder, StreamedEncoder  # noqa: E402
+from clear_rt.runtime.cuda.vae_layers import Buffers  # noqa: E402
+from clear_rt.runtime.cuda.vae_ops import TorchVaeOps  # noqa: E402
+from clear_rt.runtime.cuda.vae_stream import StreamedDecoder, StreamedEncoder  # noqa: E402
 from tests.memory_plan.allocations import Allocations  # noqa: E402
 
 CONFIGS = {
@@ -39,7 +39,7 @@ class Silent:
 
 
 class Coders:
-    """Both coders of a VAE in bfloat16 on shared buffers; `run` takes a run's first step and the one after it."""
+    """Both coders of a VAE in bfloat16 on shared buffers; `run` takes their steps as the engine captures them."""
 
     def __init__(self, config, ops):
         self.config, vae = config, Vae(config)
@@ -60,9 +60,9 @@ class Coders:
 
     @torch.no_grad()
     def run(self):
-        for begins in (True, False):
-            for coder, given in zip(self.coders, self.inputs(begins), strict=True):
-                coder(given, begins)
+        for i, coder in enumerate(self.coders):
+            for begins in (False, True):
+                coder(list(self.inputs(begins))[i], begins)
         return self
 
 

@@ -16,7 +16,8 @@ from clear_rt.bundle import open_bundle  # noqa: E402
 from clear_rt.config import DenoiseConfig  # noqa: E402
 from clear_rt.generate import CropGenerator  # noqa: E402
 from clear_rt.report import Stopwatch  # noqa: E402
-from clear_rt.runtime.cuda import CudaEngine, CudaNetworks  # noqa: E402
+from clear_rt.runtime.cuda.engine import CudaEngine  # noqa: E402
+from clear_rt.runtime.cuda.networks import CudaNetworks  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 
 # float32 on both sides, in another order: some 30 layers of sums of up to 27 x 64 products.

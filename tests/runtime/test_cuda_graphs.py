@@ -14,7 +14,7 @@ from clear_rt.models.dit_config import WAN_FUN_CONTROL  # noqa: E402
 from clear_rt.models.vae import Vae  # noqa: E402
 from clear_rt.models.vae_config import VaeConfig  # noqa: E402
 from clear_rt.models.vae_step import DecoderStep, EncoderStep  # noqa: E402
-from clear_rt.runtime.cuda import CudaNetworks  # noqa: E402
+from clear_rt.runtime.cuda.networks import CudaNetworks  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 # bfloat16 rounds by 2**-9 in the square mean of some 60 sums that follow each other, as if by chance: sqrt(60) / 2**9.

@@ -6,6 +6,8 @@ starts a run whatever was kept before. Buffers with a border are shared by all l
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +15,7 @@ from torch.nn import functional
 from clear_rt.kernels.causal_conv import CUBE, LEAST_CHANNELS, Taps
 from clear_rt.models.vae_blocks import PAST_FRAMES, AttentionBlock, ResidualBlock, RmsNorm
 from clear_rt.models.vae_resample import Downsample, Upsample
-from clear_rt.runtime.vae_ops import VaeOps
+from clear_rt.runtime.cuda.vae_ops import VaeOps
 
 _ALONG_TIME = Taps(frames=3, rows=1, columns=1)
 _EVERY_OTHER = _ALONG_TIME._replace(stride=2)
@@ -22,22 +24,25 @@ _DOUBLED = (((0,), (1, 2)), ((0, 1), (2,)))
 
 
 class Buffers:
-    """Frames with a border of zeros, which layers fill and read in turn: one per geometry."""
+    """Frames with a border of zeros, which layers fill and read in turn: the first ones of the longest of a geometry.
+
+    Whoever needs most should ask first: what is outgrown stays, as graphs know its address.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
-        self._held: dict[tuple[int, ...], Tensor] = {}
+        self._held: defaultdict[tuple[int, int, int], list[Tensor]] = defaultdict(list)
 
     def bordered(self, frames: int, height: int, width: int, channels: int) -> Tensor:
         """[frames, height + 2, width + 2, channels]; whoever fills it leaves the border alone."""
-        key = (frames, height, width, channels)
-        if key not in self._held:
-            self._held[key] = self._like.new_zeros(frames, height + 2, width + 2, channels)
-        return self._held[key]
+        held = self._held[height, width, channels]
+        if not held or len(held[-1]) < frames:
+            held.append(self._like.new_zeros(frames, height + 2, width + 2, channels))
+        return held[-1][:frames]
 
     @property
     def bytes(self) -> int:
-        return sum(buffer.nbytes for buffer in self._held.values())
+        return sum(buffer.nbytes for held in self._held.values() for buffer in held)
 
 
 class NormedConv:

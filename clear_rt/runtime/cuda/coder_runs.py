@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from clear_rt.runtime.cuda.graphs import Graphs
+from clear_rt.runtime.cuda.staging import Staged
 from clear_rt.runtime.engine import Caches, Floats
-from clear_rt.runtime.graphs import Graphs
-from clear_rt.runtime.staging import Staged
 
 
 class Coder(Protocol):
@@ -67,16 +67,20 @@ class _Step:
     def __init__(
         self, coder: Coder, given: Staged, begins: bool, graphs: Graphs, dtype: torch.dtype, name: str
     ) -> None:
-        def made() -> Tensor:
-            return coder(given.tensor.permute(1, 2, 3, 0).to(dtype).contiguous(), begins).permute(3, 0, 1, 2)
+        self._given, self._made = given, list[Staged]()
 
-        self._given, self._made = given, Staged(tuple(made().shape), given.tensor.device)
-        self._run = graphs.captured(lambda: self._made.tensor.copy_(made()), name)
+        def run() -> None:
+            made = coder(given.tensor.permute(1, 2, 3, 0).to(dtype).contiguous(), begins).permute(3, 0, 1, 2)
+            if not self._made:
+                self._made.append(Staged(tuple(made.shape), given.tensor.device))
+            self._made[0].tensor.copy_(made)
+
+        self._run = graphs.captured(run, name)
 
     def __call__(self, x: Floats) -> Floats:
         self._given.fill(x)
         self._run()
-        return self._made.array()
+        return self._made[0].array()
 
 
 _Steps = dict[bool, _Step]

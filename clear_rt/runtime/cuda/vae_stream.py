@@ -14,7 +14,7 @@ from clear_rt.models.vae_blocks import AttentionBlock, Head, ResidualBlock
 from clear_rt.models.vae_coders import Middle
 from clear_rt.models.vae_resample import Downsample, Upsample
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
-from clear_rt.runtime.vae_layers import (
+from clear_rt.runtime.cuda.vae_layers import (
     Buffers,
     Doubling,
     FirstConv,
@@ -24,7 +24,7 @@ from clear_rt.runtime.vae_layers import (
     normed_conv,
     pointwise,
 )
-from clear_rt.runtime.vae_ops import VaeOps
+from clear_rt.runtime.cuda.vae_ops import VaeOps
 
 Layer = Callable[[Tensor, bool], Tensor]
 
