@@ -277,10 +277,9 @@ def remove(
 ) -> Report:
     """Remove the burned-in subtitles of the video `source` and write the result to `target`.
 
-    `progress(phase, done, total or None)` is called from this thread; it counts frames, and in the phase "generating"
-    steps of the model's windows. Everything besides the text is
-    kept: frame count, timestamps, size, pixel format, colour description, every other stream. The target appears at
-    the end.
+    `progress(phase, done, total or None)` is called from this thread, also while it waits for others; it counts frames,
+    and in the phase "generating" steps of the model's windows. Everything besides the text is kept: frame count,
+    timestamps, size, pixel format, colour description, every other stream. The target appears at the end.
 
     Raises:
         ClearError: one of its kinds, with a sentence that says what was expected, what was found and what to do. Then
