@@ -47,6 +47,10 @@ Steps = Annotated[int, typer.Option(help="Denoising steps by default.")]
 Overlap = Annotated[int, typer.Option(help="Latents that two windows share.")]
 StoreAs = Annotated[Store, typer.Option(help="How weights are stored; arithmetic is not changed.")]
 Prior = Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Bundle to take the occlusion prior from.")]
+Rebuild = Annotated[bool, typer.Option("--rebuild", help="Replace a bundle that was made of something else.")]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Compare every engine with the network it was made of.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest instead of prose.")]
 
 
@@ -72,9 +76,11 @@ def export(
     ] = DEFAULT.max_pixels,
     store: StoreAs = DEFAULT.store,
     prior: Prior = None,
+    rebuild: Rebuild = BUILD.rebuild,
+    verify: Verify = BUILD.verify,
     as_json: AsJson = False,
 ) -> Told:
-    """Turn weights into a bundle: merge, bake, trace, and write a manifest; `build-engine` without TensorRT."""
+    """Turn weights into a bundle: merge, bake, trace, verify, and write a manifest; `build-engine` without TensorRT."""
     engines = _listed(engine) or DEFAULT.engines
     if "trt" in engines:
         raise ConfigError("clear-rt export builds no TensorRT engines; run clear-rt build-engine")
@@ -92,7 +98,7 @@ def export(
         store=store,
         prior=prior,
     )
-    return _built(weights, output, config, BuildConfig(rebuild=True, verify=False), as_json)
+    return _built(weights, output, config, BuildConfig(rebuild=rebuild, verify=verify), as_json)
 
 
 def build_engine(
@@ -138,12 +144,8 @@ def build_engine(
         float | None, typer.Option(metavar="GB", help="GPU memory that TensorRT may use for scratch.")
     ] = BUILD.workspace_gb,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built, and build nothing.")] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Replace a bundle that was made of something else.")
-    ] = BUILD.rebuild,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Compare every engine with the network it was made of.")
-    ] = BUILD.verify,
+    rebuild: Rebuild = BUILD.rebuild,
+    verify: Verify = BUILD.verify,
     as_json: AsJson = False,
 ) -> Told:
     """Turn weights into a bundle with TensorRT engines: merge, bake, quantise, trace, build, verify."""

@@ -66,8 +66,9 @@ def spread(
     """`function` of every item, in order, computed on threads that take the next item in turn.
 
     At most `depth` results wait or are being made. Errors of items and function arrive in their place. Who waits for a
-    result calls `idle` at least every 0.1 s, and gets Stopped after `stop`. Threads start with the first result that is
-    asked for; close the generator (`contextlib.closing`) to end them early.
+    result calls `idle` at least every 0.1 s, and gets Stopped after `stop`; an error of `idle`, or an interrupt, sets
+    it. Threads start with the first result that is asked for; close the generator (`contextlib.closing`) to end them
+    early.
     """
     line = _Line(function, items, depth, stop or Stop())
     started: list[_Worker] = []
@@ -127,18 +128,28 @@ class _Line(Generic[S, T]):
             self._finish()
 
     def take(self, idle: Callable[[], None]) -> T | _End:
-        """The next result or the end; Stopped after `stop`."""
-        while True:
-            self._stop.check()
-            with self._changed:
-                if self._taken not in self._made:
-                    self._changed.wait(_POLL_S)
-                if self._taken in self._made:
-                    made = self._made.pop(self._taken)
-                    self._taken += 1
-                    self._changed.notify_all()
-                    return made
-            idle()
+        """The next result or the end; Stopped after `stop`, which an interrupt sets, and an error of `idle`."""
+        try:
+            while (made := self._ready()) is None:
+                idle()
+        except BaseException:
+            # Before the threads are waited for, some of which wait for others.
+            self._stop.set()
+            raise
+        return made.pop()
+
+    def _ready(self) -> list[T | _End] | None:
+        """The next result, alone in a list; None where it is not there yet."""
+        self._stop.check()
+        with self._changed:
+            if self._taken not in self._made:
+                self._changed.wait(_POLL_S)
+            if self._taken not in self._made:
+                return None
+            made = [self._made.pop(self._taken)]
+            self._taken += 1
+            self._changed.notify_all()
+            return made
 
     def end(self) -> None:
         """Nobody takes results any more."""

@@ -22,6 +22,7 @@ from clear_rt.errors import ConfigError, EngineError, OutputError
 from clear_rt.matte_planes import alpha_for, luma_alpha
 from clear_rt.remover import Remover
 from clear_rt.shapes import Box, Size, plane_box, whole
+from clear_rt.threads import Stop
 from tests.block_engine import BlockEngine, answer, bundle, spec
 from tests.numbered_scene import SIZE, TEXT, numbered_scene
 
@@ -447,34 +448,39 @@ def test_progress_is_told_from_this_thread_while_a_window_is_waited_for(tmp_path
     assert tellers == {threading.main_thread()}
 
 
-def test_a_signal_while_a_window_is_waited_for_ends_the_engine_with_its_step(tmp_path):
-    """SIGINT in the third step, which goes on until nobody waits for it any more but for the thread to end."""
+@pytest.mark.parametrize("draft", [False, True])
+@pytest.mark.parametrize("by", ["signal", "progress"])
+def test_an_interrupt_while_a_window_is_waited_for_ends_the_engine_with_its_step(tmp_path, monkeypatch, draft, by):
+    """In the third step, which takes until the stages are told to stop: who is interrupted must not wait for it."""
     source, folder = numbered_scene(tmp_path / "in.mkv", 150), tmp_path / "target"
     folder.mkdir()
-    begun, caught = threading.Event(), threading.Event()
+    begun, stops = threading.Event(), []
+
+    class Seen(Stop):
+        def __init__(self):
+            super().__init__()
+            stops.append(self)
 
     def pace(done):
         if done == 2:
             begun.set()
-            assert caught.wait(60)
+            assert stops[0].wait(60), "nobody said stop"
 
     def interrupt():
         begun.wait()
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    def heard(number, frame):
-        caught.set()
-        raise KeyboardInterrupt
+    def tell(phase, done, total):
+        if by == "progress" and phase == "generating" and done == 2:
+            raise KeyboardInterrupt
 
-    engine, before = Paced(pace), signal.signal(signal.SIGINT, heard)
-    try:
+    monkeypatch.setattr("clear_rt.remover.Stop", Seen)
+    engine = Paced(pace)
+    if by == "signal":
         threading.Thread(target=interrupt).start()
-        with pytest.raises(KeyboardInterrupt):
-            _remove(source, folder / "out.mkv", engine=engine)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    # The stop may come after the third step has looked for it.
-    assert engine.velocities <= 4
+    with pytest.raises(KeyboardInterrupt):
+        Remover(_config(), bundle=bundle(spec(draft=draft)), engine=engine)(source, folder / "out.mkv", tell)
+    assert engine.velocities <= 3
     assert not list(folder.iterdir())
     assert not _mine()
 

@@ -166,6 +166,22 @@ def test_stop_ends_all_stages_though_one_waits_for_the_other():
         stop.check()
 
 
+def test_an_error_of_who_tells_stops_a_stage_that_waits_for_another():
+    """The first stage ends its item only when it is told to stop, and the second waits for that."""
+    stop = Stop()
+
+    def items():
+        assert stop.wait(60), "nobody said stop"
+        yield 1
+
+    def idle():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ahead(ahead(items(), 1, stop=stop), 1, stop=stop, idle=idle))
+    assert not _mine()
+
+
 def test_who_waits_for_what_was_stopped_is_told():
     release, stop = threading.Event(), Stop()
 

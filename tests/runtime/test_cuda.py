@@ -1,6 +1,7 @@
 """The `cuda` engine's arithmetic by the kernels' references on the CPU, and runs that share coders."""
 
 import gc
+import weakref
 from contextlib import closing
 from itertools import islice
 
@@ -18,6 +19,7 @@ from clear_rt.generate import CropGenerator  # noqa: E402
 from clear_rt.report import Stopwatch  # noqa: E402
 from clear_rt.runtime.cuda.engine import CudaEngine  # noqa: E402
 from clear_rt.runtime.cuda.networks import CudaNetworks  # noqa: E402
+from clear_rt.runtime.cuda.vae_layers import Buffers  # noqa: E402
 from clear_rt.runtime.engine import open_engine  # noqa: E402
 
 # float32 on both sides, in another order: some 30 layers of sums of up to 27 x 64 products.
@@ -78,6 +80,25 @@ def test_more_shapes_than_are_kept_are_right_again(engines):
         latents = drawn(width, 16, 2, 4, width)
         found, expected = (engine.velocity(latents, engine.control(latents), 1) for engine in (ours, onnx))
         assert relative(found, expected) < SAME
+
+
+def test_coders_of_sizes_that_are_gone_are_let_go(engines):
+    """A video may have a region of another size every minute; a coder holds the frames of its size."""
+    ours, onnx = engines
+    made = []
+    for width_px in (16, 32, 48, 64, 80, 16):
+        frames_ = np.tanh(drawn(width_px, 3, 5, 16, width_px))
+        pieces = [frames_[:, :1], frames_[:, 1:]]
+        latents, expected = (streamed(engine.encode, pieces) for engine in (ours, onnx))
+        assert relative(np.stack(latents), np.stack(expected)) < SAME
+        gc.collect()
+        made.append(weakref.ref(next(buffers for buffers in gc.get_objects() if _is_of(buffers, width_px))))
+    gc.collect()
+    assert [reference() is None for reference in made[:4]] == [True] * 4
+
+
+def _is_of(found, width_px):
+    return type(found) is Buffers and any(place[:2] == (16, width_px) for place in found._held)
 
 
 def test_answers_are_the_caller_s_own(engines):

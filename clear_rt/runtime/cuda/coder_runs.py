@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,15 +20,21 @@ class Coder(Protocol):
     def __call__(self, frames: Tensor, begins: bool) -> Tensor: ...
 
 
+Size = tuple[int, int, int]
+# Coders without a run that are kept for the next one of their size. One for 1280x192 holds 1 GB.
+MOST_FREE = 2
+
+
 class CoderRuns:
     """Calls coders on arrays [C, T, H, W]. What it answers with for caches stands for the run, and keeps its coder.
 
-    A coder whose run is forgotten serves the next one of the same size. T is 1 where a run begins, then `frames`.
+    A coder whose run is forgotten serves the next one of the same size, unless `MOST_FREE` others have become free
+    since. T is 1 where a run begins, then `frames`. `make` is told the size [C, H, W].
     """
 
     def __init__(
         self,
-        make: Callable[[], Coder],
+        make: Callable[[Size], Coder],
         frames: int,
         graphs: Graphs,
         device: torch.device,
@@ -38,22 +43,26 @@ class CoderRuns:
     ) -> None:
         self._make, self._frames, self._graphs = make, frames, graphs
         self._device, self._dtype, self._name = device, dtype, name
-        self._free: defaultdict[tuple[int, int, int], list[_Steps]] = defaultdict(list)
+        self._free: list[tuple[Size, _Steps]] = []
 
     def __call__(self, x: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         run = self._begun((x.shape[0], x.shape[2], x.shape[3])) if caches is None else caches[0]
         return run.steps[caches is None](x), (run,)
 
-    def _begun(self, size: tuple[int, int, int]) -> _Run:
-        free = self._free[size]
-        steps = free.pop() if free else self._captured(size)
+    def _begun(self, size: Size) -> _Run:
+        place = next((i for i, (free, _) in enumerate(self._free) if free == size), None)
+        steps = self._captured(size) if place is None else self._free.pop(place)[1]
         run = _Run(steps)
-        weakref.finalize(run, free.append, steps)
+        weakref.finalize(run, self._freed, size, steps)
         return run
 
-    def _captured(self, size: tuple[int, int, int]) -> _Steps:
+    def _freed(self, size: Size, steps: _Steps) -> None:
+        self._free.append((size, steps))
+        del self._free[:-MOST_FREE]
+
+    def _captured(self, size: Size) -> _Steps:
         """Both steps of a coder, the larger one first: the smaller then finds its memory."""
-        coder, (channels, height, width) = self._make(), size
+        coder, (channels, height, width) = self._make(size), size
         steps = {}
         for begins, frames in ((False, self._frames), (True, 1)):
             given = Staged((channels, frames, height, width), self._device)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -44,12 +45,24 @@ class CudaNetworks:
         if by_kernels:
             use_kernels(dit)
             ops = KernelVaeOps()
-        # Steps follow each other on one stream, and each fills what it reads: all share these.
-        buffers = Buffers(encoder.conv1.weight)
+        # By size in pixels, and as long as a coder of that size is there. Steps follow each other on one stream, and
+        # each fills what it reads: all of a size share these.
+        buffers: WeakValueDictionary[tuple[int, int], Buffers] = WeakValueDictionary()
+
+        def shared(height_px: int, width_px: int) -> Buffers:
+            found = buffers.get((height_px, width_px)) or Buffers(encoder.conv1.weight)
+            buffers[height_px, width_px] = found
+            return found
+
+        px = encoder.config.latent_px
         where = self.graphs, self._device, encoder.conv1.weight.dtype
         frames = encoder.config.latent_frames
-        self._encoders = CoderRuns(lambda: StreamedEncoder(encoder, ops, buffers), frames, *where, "encode")
-        self._decoders = CoderRuns(lambda: StreamedDecoder(decoder, ops, buffers), 1, *where, "decode")
+        self._encoders = CoderRuns(
+            lambda size: StreamedEncoder(encoder, ops, shared(*size[1:])), frames, *where, "encode"
+        )
+        self._decoders = CoderRuns(
+            lambda size: StreamedDecoder(decoder, ops, shared(px * size[1], px * size[2])), 1, *where, "decode"
+        )
         self._steps: OrderedDict[tuple[int, ...], _Step] = OrderedDict()
 
     @property
