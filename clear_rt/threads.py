@@ -70,7 +70,8 @@ def spread(
     it. Threads start with the first result that is asked for; close the generator (`contextlib.closing`) to end them
     early.
     """
-    line = _Line(function, items, depth, stop or Stop())
+    stop = stop or Stop()
+    line = _Line(function, items, depth, stop)
     started: list[_Worker] = []
     try:
         for _ in range(min(workers, depth)):
@@ -80,6 +81,10 @@ def spread(
         while not isinstance(made := line.take(idle), _End):
             yield made
         made.throw()
+    except KeyboardInterrupt:
+        # Before the threads are waited for, some of which wait for others.
+        stop.set()
+        raise
     finally:
         try:
             line.end()
@@ -128,14 +133,13 @@ class _Line(Generic[S, T]):
             self._finish()
 
     def take(self, idle: Callable[[], None]) -> T | _End:
-        """The next result or the end; Stopped after `stop`, which an interrupt sets, and an error of `idle`."""
-        try:
-            while (made := self._ready()) is None:
+        """The next result or the end; Stopped after `stop`, which an error of `idle` sets."""
+        while (made := self._ready()) is None:
+            try:
                 idle()
-        except BaseException:
-            # Before the threads are waited for, some of which wait for others.
-            self._stop.set()
-            raise
+            except BaseException:
+                self._stop.set()
+                raise
         return made.pop()
 
     def _ready(self) -> list[T | _End] | None:
