@@ -135,8 +135,8 @@ def remove(
     from clear_rt.remover import Remover
 
     opened = open_bundle(config.bundle)
-    admit_removal(video, config, opened, max_memory)
-    remover = Remover(config, bundle=opened)
+    admit = admit_removal(video, config, opened, max_memory)
+    remover = Remover(config, bundle=opened, admit=admit)
     with ExitStack() as stack:
         observe = stack.enter_context(watching(video, output, preview, compare, remover.bundle.prior.short_side_px))
         tell = stack.enter_context(bar(quiet=as_json))

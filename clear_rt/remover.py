@@ -8,7 +8,7 @@ is the model's, a third pass (`leading`) cuts crops ahead of the second.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan
 from clear_rt.report import Report, Stopwatch
 from clear_rt.runtime.engine import Engine, open_engine
-from clear_rt.shapes import Size, working_size
+from clear_rt.shapes import Box, Size, working_size
 from clear_rt.threads import Behind, Stop, ahead, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
@@ -69,6 +69,8 @@ class _Edit(NamedTuple):
 class Remover:
     """One bundle and engine, opened once, for any number of videos; `bundle` and `engine` where they are open already.
 
+    `admit` is shown the picture's size and the boxes that were found in it, and raises where they are too much.
+
     Raises:
         BundleError, EngineError: as `open_bundle` and `open_engine`; and EngineError where the model's fill is asked
             for and the bundle holds the prior only.
@@ -76,9 +78,14 @@ class Remover:
     """
 
     def __init__(
-        self, config: RunConfig | None = None, *, bundle: Bundle | None = None, engine: Engine | None = None
+        self,
+        config: RunConfig | None = None,
+        *,
+        bundle: Bundle | None = None,
+        engine: Engine | None = None,
+        admit: Callable[[Size, Sequence[Box]], None] | None = None,
     ) -> None:
-        self.config = config or RunConfig()
+        self.config, self._admit = config or RunConfig(), admit
         self.bundle = bundle or open_bundle(self.config.bundle)
         fill = self.config.composite.fill
         spec = self.bundle.generator if fill == "model" else None
@@ -108,6 +115,8 @@ class Remover:
         frames.check_writable(info, target, self.config.write)
         may_copy = frames.copyable(info, target)
         runs, total_frames = self._scan(info, watch, tell)
+        if runs and self._admit is not None:
+            self._admit(Size(info.width_px, info.height_px), [run.box for run in runs])
         copied = may_copy and not runs
         if copied:
             with watch.stage("copy"):

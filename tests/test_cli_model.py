@@ -20,7 +20,7 @@ MODEL = ["--fill", "model", "--lossless"]
 def engine(monkeypatch):
     """What every bundle and engine opened by the command line turns into; tests may replace its attributes."""
     blocks = BlockEngine()
-    monkeypatch.setattr(remover, "open_bundle", lambda folder: bundle())
+    monkeypatch.setattr("clear_rt.bundle.open_bundle", lambda folder: bundle())
     monkeypatch.setattr(remover, "open_engine", lambda name, opened, **named: blocks)
     return blocks
 
@@ -51,7 +51,7 @@ def test_prose_says_how_the_fill_was_made(capfd, tmp_path, engine):
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_short_runs_are_reported_and_warned_of_where_frames_are_made_up(capfd, tmp_path, engine, fixed, monkeypatch):
-    monkeypatch.setattr(remover, "open_bundle", lambda folder: bundle(spec(latents_fixed=fixed)))
+    monkeypatch.setattr("clear_rt.bundle.open_bundle", lambda folder: bundle(spec(latents_fixed=fixed)))
     texts = [(0, 6, TEXT), (30, 70, TEXT)]
     source = numbered_scene(tmp_path / "in.mkv", 70, texts)
     sentence = (

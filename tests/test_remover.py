@@ -329,3 +329,18 @@ def test_an_interrupt_leaves_nothing(subtitled, tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clear_rt")]
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     assert target.read_bytes() == b"what stood here"
+
+
+def test_regions_that_are_too_much_are_refused_before_anything_is_written(subtitled, tmp_path):
+    seen = []
+
+    def admit(picture, boxes):
+        seen.append((picture, boxes))
+        raise EngineError("that does not fit; use a smaller --region")
+
+    with pytest.raises(EngineError, match="does not fit"):
+        Remover(admit=admit)(subtitled, tmp_path / "out.mp4")
+    ((picture, boxes),) = seen
+    assert boxes
+    assert all(box.right_px <= picture.width_px and box.bottom_px <= picture.height_px for box in boxes)
+    assert not list(tmp_path.iterdir())
