@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -27,6 +28,10 @@ _FIRST = (
     "export/test_bundle.py",
 )
 _MEASURED = "measured"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a job that a script put in the background. Tests interrupt themselves and others, who would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if gpu_count() == 0:
     # Kernels then run in Triton's interpreter; Triton has to know before it is imported by anything.

@@ -105,14 +105,18 @@ def step_seconds(
         model.compile_repeated_blocks(fullgraph=True)
     found: dict[str, float] = {}
     reasons: list[str] = []
-    for backend in BACKENDS:
-        try:
-            model.set_attention_backend(backend)
-            found[backend] = seconds_of(partial(model, latents, timestep, text, return_dict=False), runs)
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, ValueError) as error:
-            reasons.append(f"{backend}: {' '.join(str(error).split())[:120]}")
+    try:
+        for backend in BACKENDS:
+            try:
+                model.set_attention_backend(backend)
+                found[backend] = seconds_of(partial(model, latents, timestep, text, return_dict=False), runs)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, ValueError) as error:
+                reasons.append(f"{backend}: {' '.join(str(error).split())[:120]}")
+    finally:
+        # diffusers hands the last one on to every model of the process.
+        model.set_attention_backend(BACKENDS[0])
     if not found:
         raise EngineError(f"diffusers' transformer runs with none of its kinds of attention ({'; '.join(reasons)})")
     backend = min(found, key=found.__getitem__)

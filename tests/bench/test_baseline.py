@@ -63,7 +63,7 @@ def test_networks_are_of_the_bundle_s_sizes(torch):
 
 @pytest.mark.parametrize("name", ["diffusers", "reference"])
 def test_it_runs_where_there_is_no_gpu_as_well(torch, name):
-    from clear_rt.bench.diffusers_networks import BACKENDS
+    from clear_rt.bench.diffusers_networks import BACKENDS, transformer_of
 
     if name == "reference":
         pytest.importorskip("peft", reason="the reference's LoRA is peft's")
@@ -71,6 +71,11 @@ def test_it_runs_where_there_is_no_gpu_as_well(torch, name):
     assert min(found.step_s, found.encode_s, found.decode_s) > 0
     assert found.attention in BACKENDS
     assert found.window == Window(2, 1)
+    # What was tried is nobody else's default from then on.
+    fresh, like = transformer_of(SIZES.dit, torch.device("cpu")), {"dtype": torch.bfloat16}
+    with torch.no_grad():
+        answer = fresh(torch.randn(1, 12, 2, 2, 4, **like), torch.tensor([1]), torch.randn(1, 8, 4096, **like))
+    assert answer.sample.isfinite().all()
 
 
 def test_rows_stand_beside_ours(torch, monkeypatch):
