@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.real_size_networks import RealSizeEngine, in_fp8, real_dit, real_size_bundle, real_vae
+from benchmarks.real_size_networks import RealSizeEngine, in_policy_fp8, real_dit, real_size_bundle, real_vae
 from benchmarks.report import Row, finish
 from benchmarks.timeline import draw, idle_share, spans, steady
 from clear_rt.bench.baseline import measure_baseline
@@ -96,7 +96,7 @@ def engine_of(precision: str) -> tuple[RealSizeEngine, dict[str, float]]:
     control = dit.control(inputs[1])
     exact = dit(inputs[0], control, row)
     if precision == "fp8":
-        in_fp8(dit, inputs[0], control)
+        dit = in_policy_fp8(dit, inputs[0], control)
     frames = vae.decode(inputs[0][:, :, :CHECKED_LATENTS])
     eager = narrowed(real_vae(DEVICE), torch.bfloat16).decode(inputs[0][:, :, :CHECKED_LATENTS].bfloat16())
     latents = vae.encode(frames)

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.random_weights import PROMPT_TOKENS
+from benchmarks.seen_inputs import largest_inputs
 from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.export.calibration import generator_spec
 from clear_rt.export.config import ExportConfig
+from clear_rt.export.quantize import in_fp8
+from clear_rt.export.scales import Scales
 from clear_rt.models.baked import BakedConfig, BakedDit
 from clear_rt.models.dit_config import WAN_FUN_CONTROL
-from clear_rt.models.fp8 import Fp8Linear, replace_modules, scale_of
 from clear_rt.models.fp8_policy import Fp8Policy, quantized_linears
 from clear_rt.models.narrowed import narrowed
 from clear_rt.models.vae import Vae
@@ -73,24 +75,12 @@ def randomised(network: _Network, seed: int) -> _Network:
 
 
 @torch.no_grad()
-def in_fp8(dit: BakedDit, latents: Tensor, control: Tensor) -> None:
-    """Puts the linears of the policy in FP8, in place, with scales of what a step on these inputs shows."""
-    names, largest = quantized_linears(dit.config, Fp8Policy()), dict[str, Tensor]()
-
-    def look(name: str, given: Tensor) -> None:
-        seen = given.detach().abs().amax().float()
-        largest[name] = seen if name not in largest else torch.maximum(largest[name], seen)
-
-    modules = {name: dit.get_submodule(name) for name in names}
-    hooks = [
-        module.register_forward_pre_hook(lambda _, given, name=name: look(name, given[0]))
-        for name, module in modules.items()
-    ]
-    dit(latents, control, torch.zeros((), dtype=torch.int64, device=latents.device))
-    for hook in hooks:
-        hook.remove()
-    linears = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
-    replace_modules(dit, {name: Fp8Linear.of(linear, scale_of(largest[name])) for name, linear in linears.items()})
+def in_policy_fp8(dit: BakedDit, latents: Tensor, control: Tensor) -> BakedDit:
+    """The linears of the policy in FP8, with scales of what a step on these inputs shows; shares all else."""
+    names = quantized_linears(dit.config, Fp8Policy())
+    with largest_inputs(dit, names) as largest:
+        dit(latents, control, torch.zeros((), dtype=torch.int64, device=latents.device))
+    return in_fp8(dit, Scales(largest), names)
 
 
 class RealSizeEngine(CudaNetworks):

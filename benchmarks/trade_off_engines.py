@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
 from benchmarks.embedded_weights import embedded_dit, embedded_vae
+from benchmarks.seen_inputs import largest_inputs
 from benchmarks.trade_off_clips import Case
 from clear_rt.bundle import Bundle
 from clear_rt.config import CompositeConfig, DenoiseConfig, RegionConfig, RunConfig
@@ -94,17 +93,11 @@ def _narrow(precision: str, bundle: Bundle, scales: Scales, device: torch.device
 
 def _seen(dit: BakedDit, bundle: Bundle, case: Case) -> Scales:
     """The largest inputs of linears and attention while a clip is cleaned."""
-    largest: dict[str, float] = {}
-
-    def look(name: str, module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        largest[name] = max(largest.get(name, 0.0), float(given[0].abs().max()))
-
-    for name in calibrated(dit.config):
-        dit.get_submodule(name).register_forward_pre_hook(partial(look, name))
     config = RunConfig(
         region=RegionConfig(mode="fixed", box=case.band),
         composite=CompositeConfig(fill="model"),
         denoise=DenoiseConfig(steps=_STEPS),
     )
-    Remover(config, bundle=bundle, engine=_Watched(dit, bundle))(case.source, case.path("calibrated"))
+    with largest_inputs(dit, calibrated(dit.config)) as largest:
+        Remover(config, bundle=bundle, engine=_Watched(dit, bundle))(case.source, case.path("calibrated"))
     return Scales(largest)

@@ -65,7 +65,7 @@ def groups(
     for picture in _filled(pictures, total_frames, frames_of(latents, latent_frames)):
         group.append(picture)
         if len(group) == size:
-            made = _to_engine(group)
+            made = to_engine(group)
             group, size = [], latent_frames
             yield made
 
@@ -139,7 +139,7 @@ def _filled(pictures: Iterable[UInt8], total_frames: int, filled_frames: int) ->
         yield picture
 
 
-def _to_engine(pictures: Sequence[UInt8]) -> Floats:
+def to_engine(pictures: Sequence[UInt8]) -> Floats:
     """Pictures uint8 [H, W, 3] to float32 [3, T, H, W], -1..1."""
     frames = np.stack([picture.transpose(2, 0, 1) for picture in pictures], axis=1).astype(np.float32)
     frames /= _HALF

@@ -246,7 +246,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor, residual
         sizes["H"] + taps.top + taps.rows - 1,
         sizes["W"] + taps.left + taps.columns - 1,
     )
-    if any(has < least for has, least in zip(x.shape, needed, strict=False)):
+    if any(has < least for has, least in zip(x.shape[:3], needed, strict=True)):
         raise ValueError(f"{OP}: expected x of {list(needed)} positions or more for this out, got {[*x.shape[:3]]}")
 
 

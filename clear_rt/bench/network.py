@@ -20,6 +20,7 @@ from clear_rt.bench.scene import Scene
 from clear_rt.config import DenoiseConfig, Policy
 from clear_rt.errors import ConfigError, EngineError
 from clear_rt.generate import fitting
+from clear_rt.latents import to_engine
 from clear_rt.schedule import frames_of
 from clear_rt.shapes import Size
 
@@ -141,13 +142,7 @@ class _Drive:
         self._engine, self._window, self._table, self._clock = engine, window, table, clock
         self._groups = _groups(pictures or list(Scene(size).pictures(_SCENE_FRAMES)), spec.latent_frames)
         self._control: deque[Floats] = deque(maxlen=window.latents)
-        shape = (
-            spec.latent_channels,
-            window.latents,
-            size.height_px // spec.latent_px,
-            size.width_px // spec.latent_px,
-        )
-        self._noise = np.random.default_rng(0).standard_normal(shape, np.float32)
+        self._noise = drawn_noise(spec, size, window)
         self._encoder: Sequence[Any] | None = None
         self._decoder: Sequence[Any] | None = None
 
@@ -203,12 +198,6 @@ def drawn_noise(spec: GeneratorSpec, size: Size, window: Window) -> Floats:
     """Noise float32 [C, L, h, w] of a window, the same every time."""
     height, width = size.height_px // spec.latent_px, size.width_px // spec.latent_px
     return np.random.default_rng(0).standard_normal((spec.latent_channels, window.latents, height, width), np.float32)
-
-
-def to_engine(pictures: Sequence[NDArray[np.uint8]]) -> Floats:
-    """uint8 [H, W, 3] to float32 [3, T, H, W], -1..1."""
-    frames = np.stack([picture.transpose(2, 0, 1) for picture in pictures], axis=1).astype(np.float32)
-    return frames / np.float32(127.5) - np.float32(1)
 
 
 def _groups(pictures: Sequence[NDArray[np.uint8]], latent_frames: int) -> Iterator[Floats]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_rt.bench.network import Window, drawn_noise, to_engine
+from clear_rt.bench.network import Window, drawn_noise
 from clear_rt.bench.scene import Captions, Scene
 from clear_rt.config import DenoiseConfig
 from clear_rt.errors import ConfigError
 from clear_rt.generate import fitting
-from clear_rt.latents import decode
+from clear_rt.latents import decode, encode
 from clear_rt.shapes import Size, whole
 
 if TYPE_CHECKING:
@@ -96,12 +96,13 @@ def _outcome(
 
 
 def _encoded(engine: Engine, spec: GeneratorSpec, size: Size, window: Window) -> Floats:
-    pictures = list(Scene(size).pictures(window.frames, Captions(size, whole(size))))
-    caches: Sequence[Any] | None = None
-    latents = []
-    for i in range(window.latents):
-        last = 1 + i * spec.latent_frames
-        group = pictures[max(0, last - spec.latent_frames) : last]
-        latent, caches = engine.encode(to_engine(group), caches)
-        latents.append(np.array(latent, np.float32))
-    return np.stack(latents, axis=1)
+    pictures = Scene(size).pictures(window.frames, Captions(size, whole(size)))
+    latents = encode(
+        engine,
+        pictures,
+        window.frames,
+        latent_channels=spec.latent_channels,
+        latent_px=spec.latent_px,
+        latent_frames=spec.latent_frames,
+    )
+    return np.stack([np.array(latent, np.float32) for latent in latents], axis=1)
