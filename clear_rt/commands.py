@@ -17,11 +17,14 @@ from clear_rt.commands_fetch import fetch
 from clear_rt.config import (
     CompositeConfig,
     CompositeMode,
+    DecoderName,
     DenoiseConfig,
+    EncoderName,
     EngineName,
     FillMode,
     KernelsName,
     Policy,
+    ReadConfig,
     RegionConfig,
     RunConfig,
     WriteConfig,
@@ -36,7 +39,7 @@ from clear_rt.version import __version__
 app = typer.Typer(name="clear-rt", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 RUN, COMPOSITE, DENOISE = RunConfig(), CompositeConfig(), DenoiseConfig()
-WRITE, BURN = WriteConfig(), BurnConfig()
+READ, WRITE, BURN = ReadConfig(), WriteConfig(), BurnConfig()
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the result goes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
@@ -113,6 +116,8 @@ def remove(
     ] = DENOISE.noise,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the model's noise; {DENOISE.seed} if left out.")] = None,
     max_memory: MaxMemory = None,
+    decoder: Annotated[DecoderName, typer.Option(help="What decodes after the first pass.")] = READ.decoder,
+    encoder: Annotated[EncoderName, typer.Option(help="What encodes the pictures.")] = WRITE.encoder,
     crf: Crf = WRITE.crf,
     lossless: Lossless = False,
     preview: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A few frames: source, map, result.")] = None,
@@ -124,7 +129,8 @@ def remove(
         region=_region(region),
         composite=CompositeConfig(mode=composite, fill=fill),
         denoise=_denoise(fill, steps, policy, noise, seed, max_memory),
-        write=WriteConfig(crf=crf, lossless=lossless),
+        read=ReadConfig(decoder=decoder),
+        write=WriteConfig(crf=crf, lossless=lossless, encoder=encoder),
         engine=engine,
         kernels=kernels,
         bundle=bundle,

@@ -15,11 +15,18 @@ FillMode = Literal["model", "membrane"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
 KernelsName = Literal["auto", "torch", "triton"]
 Policy = Literal["paper", "reference", "stream"]
+DecoderName = Literal["auto", "cpu", "nvdec"]
+EncoderName = Literal["auto", "cpu", "h264_nvenc", "hevc_nvenc", "av1_nvenc"]
 
 
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise ConfigError(sentence)
+
+
+def _require_one_of(option: str, value: str, names: object) -> None:
+    *others, last = get_args(names)
+    _require(value in (*others, last), f"--{option} must be {', '.join(others)} or {last}, got {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +127,29 @@ class DenoiseConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadConfig:
+    """What decodes the picture: "auto" is NVDEC where it is seen to give what the CPU gives, else the CPU."""
+
+    decoder: DecoderName = "auto"
+
+    def __post_init__(self) -> None:
+        _require_one_of("decoder", self.decoder, DecoderName)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteConfig:
-    """How the picture is encoded where it has to be. `crf` is x264's scale; `lossless` overrides it."""
+    """How the picture is encoded where it has to be. `crf` is x264's scale; `lossless` overrides it.
+
+    `encoder` "auto" is NVENC where that is seen to work on the source's codec, else the CPU's; lossless is the CPU's.
+    """
 
     crf: int = 16
     lossless: bool = False
+    encoder: EncoderName = "auto"
 
     def __post_init__(self) -> None:
         _require(0 <= self.crf <= 51, f"--crf must be 0..51, got {self.crf}")
+        _require_one_of("encoder", self.encoder, EncoderName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +159,7 @@ class RunConfig:
     region: RegionConfig = field(default_factory=RegionConfig)
     matte: MatteConfig = field(default_factory=MatteConfig)
     composite: CompositeConfig = field(default_factory=CompositeConfig)
+    read: ReadConfig = field(default_factory=ReadConfig)
     write: WriteConfig = field(default_factory=WriteConfig)
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     engine: EngineName = "auto"
@@ -144,7 +167,7 @@ class RunConfig:
     bundle: Path | None = None
 
     def __post_init__(self) -> None:
-        _require(self.kernels in get_args(KernelsName), f"--kernels must be auto, torch or triton, got {self.kernels}")
+        _require_one_of("kernels", self.kernels, KernelsName)
         if self.composite.fill == "membrane":
             given = self.denoise
             refuse_model_options(

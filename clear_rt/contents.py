@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt import frames
+from clear_rt.canvas import Array
+from clear_rt.config import CompositeConfig
 from clear_rt.crops import Placement, place
 from clear_rt.generate import CropGenerator
-from clear_rt.latents import picture_of
 from clear_rt.leading import Leading, Shown
 from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
 from clear_rt.threads import Stop, ahead
 
-Floats = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
 # Between the passes wait as many frames as a window makes final at once, so that the engine never has to wait for them,
 # and no more than this. At 720p a whole picture's crop takes 2.8 MB, and what is generated for it 11 MB.
 CROPS_BYTES = 1 << 28
@@ -58,19 +59,25 @@ class Contents:
         burst_frames = max(map(generator.burst_frames, run_frames), default=1)
         most_pixels = _most_pixels(self._placements)
         self._leading = Leading(
-            shown, info.path, self._placements, _depth(burst_frames, 3 * most_pixels, CROPS_BYTES), watch, self._stop
+            shown,
+            info.path,
+            self._placements,
+            _depth(burst_frames, 3 * most_pixels, CROPS_BYTES),
+            generator.side.pictures,
+            watch,
+            self._stop,
         )
         depth_frames = _depth(burst_frames, 12 * most_pixels, GENERATED_BYTES)
         self._frames = ahead(watch.handed(self._generated(), "wait for room"), depth_frames, stop=self._stop)
-        self._waiting: dict[RegionRun, deque[Floats]] = {run: deque() for run in runs}
+        self._waiting: dict[RegionRun, deque[Array]] = {run: deque() for run in runs}
         self._tell, self._told, self._calls_done = tell, -1, 0
         self._calls = sum(map(generator.calls, run_frames))
         self.notes, self.runs_short = generator.notes(run_frames), generator.short_runs(run_frames)
         self.windows = sum(len(generator.plan(total_frames).windows) for total_frames in run_frames)
         self.regions_scaled = sum(placement.is_scaled for placement in self._placements.values())
 
-    def next_of(self, run: RegionRun) -> Floats:
-        """What was generated for `run`, for `restored`: of its first frame first, then of one frame after another.
+    def next_of(self, run: RegionRun) -> Array:
+        """What was generated for `run`, for `pasted`: of its first frame first, then of one frame after another.
 
         As long as runs are asked for in the order of frames, nothing is held besides. Raises what the engine and the
         decoder raise.
@@ -81,9 +88,11 @@ class Contents:
                 self._waiting[owner].append(frame)
         return waiting.popleft()
 
-    def restored(self, run: RegionRun, generated: Floats) -> Floats:
-        """RGB float32 [H, W, 3], 0..255, of `run.box`; on any thread. Raises EngineError as `latents.picture_of`."""
-        return self._placements[run].restore(picture_of(generated))
+    def pasted(
+        self, frame: frames.Frame, run: RegionRun, matte: UInt8, config: CompositeConfig, generated: Array
+    ) -> frames.Frame:
+        """`frame` with the text of `run` replaced, as `Pictures.pasted`; on any thread."""
+        return self._generator.side.pictures.pasted(frame, self._placements[run], matte, config, generated)
 
     def tell(self) -> None:
         """Tells, on this thread, of every call of the model since this was last called.
@@ -95,9 +104,9 @@ class Contents:
             self._told += 1
             self._tell(self._told, self._calls)
 
-    def _generated(self) -> Generator[dict[RegionRun, Floats], None, None]:
+    def _generated(self) -> Generator[dict[RegionRun, Array], None, None]:
         """The generated frames of every frame of the video that lies in a run."""
-        runs, under_way = Timetable(self._runs), dict[RegionRun, Generator[Floats, None, None]]()
+        runs, under_way = Timetable(self._runs), dict[RegionRun, Generator[Array, None, None]]()
         ordinals = {run: ordinal for ordinal, run in enumerate(self._runs)}
         try:
             for index in _frames_within(self._runs):
@@ -115,7 +124,7 @@ class Contents:
             for generating in under_way.values():
                 generating.close()
 
-    def _of_run(self, run: RegionRun, ordinal: int) -> Generator[Floats, None, None]:
+    def _of_run(self, run: RegionRun, ordinal: int) -> Generator[Array, None, None]:
         total_frames = run.stop_frame - run.start_frame
         watch, generator = self._watch, self._generator
         crops = watch.each(self._leading.crops(run), "wait to convert")

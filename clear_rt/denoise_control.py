@@ -6,23 +6,18 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 
-import numpy as np
-from numpy.typing import NDArray
-
+from clear_rt.canvas import Array, Canvas
 from clear_rt.windows import WindowPlan
-
-Floats = NDArray[np.float32]
 
 
 class ControlFeed:
     """Cuts a sequence of latents [C, h, w] into the windows of a plan; holds what two neighbouring windows share."""
 
-    def __init__(self, latents: Iterable[Floats], plan: WindowPlan) -> None:
-        self._source = iter(latents)
-        self._plan = plan
-        self._kept: deque[Floats] = deque()
+    def __init__(self, latents: Iterable[Array], plan: WindowPlan, canvas: Canvas) -> None:
+        self._source, self._plan, self._canvas = iter(latents), plan, canvas
+        self._kept: deque[Array] = deque()
 
-    def window(self, i: int) -> Floats:
+    def window(self, i: int) -> Array:
         """Control float32 [C, L, h, w] of window i; windows are asked for in order, each once.
 
         Raises ValueError where the sequence ends before the window does.
@@ -33,7 +28,7 @@ class ControlFeed:
             raise ValueError(
                 f"expected {self._plan.total_latents} control latents, got {window.start + len(self._kept)}"
             )
-        stacked = np.stack(tuple(self._kept), axis=1, dtype=np.float32)
+        stacked = self._canvas.stacked(tuple(self._kept))
         for _ in range(self._plan.next_start(i) - window.start):
             self._kept.popleft()
         return stacked

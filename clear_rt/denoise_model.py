@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from math import prod
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from clear_rt.canvas import Array, Canvas
 from clear_rt.errors import EngineError
 from clear_rt.generator import StepTable
 from clear_rt.windows import WindowPlan
 
-Floats = NDArray[np.float32]
-
 
 class Model(Protocol):
-    """The part of an engine that denoises."""
+    """The part of an engine that denoises; arrays are those of the run's canvas."""
 
-    def control(self, latents: Floats) -> Any:  # noqa: ANN401 - handed back as it came
+    def control(self, latents: Array) -> Array:
         """Control latents float32 [C, L, h, w] of one window -> whatever `velocity` wants to see again."""
         ...
 
-    def velocity(self, latents: Floats, control: Any, row: int) -> Floats:  # noqa: ANN401 - from `control`
+    def velocity(self, latents: Array, control: Array, row: int) -> Array:
         """Latents float32 [C, L, h, w] at the timestep of a row of the table -> noise minus clean, same shape."""
         ...
 
@@ -34,33 +31,28 @@ class Sampler:
     model: Model
     plan: WindowPlan
     table: StepTable
+    canvas: Canvas
 
     @property
     def steps(self) -> int:
         return len(self.table.rows)
 
-    def sigma(self, step: int) -> np.float32:
-        return np.float32(self.table.sigmas[step])
-
-    def change(self, step: int) -> np.float32:
-        """sigma_next - sigma of a step, rounded once."""
-        return np.float32(self.table.sigmas[step + 1] - self.table.sigmas[step])
-
-    def velocity(self, i: int, step: int, latents: Floats, control: Any) -> Floats:  # noqa: ANN401 - from the model
+    def velocity(self, i: int, step: int, latents: Array, control: Array) -> Array:
         """Velocity of window i at a step; read-only for the caller, who cannot know whose memory it is.
 
         Raises EngineError, which names window and step, unless it is float32, finite and shaped like `latents`.
         """
+        expected = self.canvas.form(latents)
         found = self.model.velocity(latents, control, self.table.rows[step])
-        if found.shape != latents.shape or found.dtype != np.float32:
+        if self.canvas.form(found) != expected:
             raise EngineError(
-                f"{self._place(i, step)}: expected a velocity float32 {list(latents.shape)}, found {found.dtype} "
-                f"{list(found.shape)}; build the bundle again"
+                f"{self._place(i, step)}: expected a velocity {expected}, found {self.canvas.form(found)}; "
+                "build the bundle again"
             )
-        bad = found.size - np.count_nonzero(np.isfinite(found))
+        bad, values = self.canvas.not_finite(found), prod(found.shape)
         if bad:
             raise EngineError(
-                f"{self._place(i, step)}: expected finite velocities, found {bad} of {found.size} NaN or infinite; "
+                f"{self._place(i, step)}: expected finite velocities, found {bad} of {values} NaN or infinite; "
                 "try another engine or a bundle of higher precision"
             )
         return found

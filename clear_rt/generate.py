@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_rt.canvas import Array
 from clear_rt.config import DenoiseConfig
 from clear_rt.denoise import denoise
 from clear_rt.denoise_model import Model
 from clear_rt.errors import ConfigError
-from clear_rt.latents import decode_frames, encode_groups, groups, picture_of
+from clear_rt.latents import decode_frames, encode_groups, groups
 from clear_rt.noise import Noise, drawn, from_file
+from clear_rt.pictures import Crop
 from clear_rt.report import Stopwatch
 from clear_rt.schedule import frames_of, latents_of
+from clear_rt.side import side_of
 from clear_rt.windows import WindowPlan, plan_windows
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class CropGenerator:
     ) -> None:
         self.spec = spec
         self.config = config
-        self._engine = engine
+        self.side = side_of(engine)
         self._table, self._noise = fitted or fitting(spec, config)
         self.steps = len(self._table.rows)
 
@@ -74,16 +77,17 @@ class CropGenerator:
     ) -> Iterator[Floats]:
         """Generated crops float32 [H, W, 3], 0..255, for the crops uint8 [H, W, 3] of run `ordinal`, on one thread.
 
-        `latents.picture_of` all `frames` of their `groups`, and raises what these do.
+        `Pictures.picture` of all `frames` of their `groups`, and raises what these do.
         """
         shown = self.groups(pictures, total_frames)
-        return map(picture_of, self.frames(ordinal, shown, total_frames, watch, stepped))
+        return map(self.side.pictures.picture, self.frames(ordinal, shown, total_frames, watch, stepped))
 
-    def groups(self, crops: Iterable[UInt8], total_frames: int) -> Iterator[Floats]:
-        """What the engine is shown of the `total_frames` crops uint8 [H, W, 3] of a run, as `latents.groups`."""
+    def groups(self, crops: Iterable[Crop], total_frames: int) -> Iterator[Array]:
+        """What the engine is shown of the `total_frames` crops of a run, as `latents.groups`."""
         return groups(
             crops,
             total_frames,
+            self.side.pictures.shown,
             latent_frames=self.spec.latent_frames,
             least_latents=self.plan(total_frames).total_latents,
         )
@@ -91,30 +95,32 @@ class CropGenerator:
     def frames(
         self,
         ordinal: int,
-        frame_groups: Iterable[Floats],
+        frame_groups: Iterable[Array],
         total_frames: int,
         watch: Stopwatch,
         stepped: Callable[[], None] = lambda: None,
-    ) -> Iterator[Floats]:
-        """Generated frames float32 [3, H, W], for `latents.picture_of`, of the `groups` of the crops of run `ordinal`.
+    ) -> Iterator[Array]:
+        """Generated frames [3, H, W] of this side, for its `pictures`, of the `groups` of the crops of run `ordinal`.
 
         One for each of the `total_frames` crops, in their order. Pulled lazily: memory does not grow with the run. All
         work of the engine is done here. `stepped` is called after every step of every window, `calls(total_frames)`
         times in all. Raises what the engine raises, EngineError where its latents are not of the bundle's shape, and
         ConfigError where noise from a file does not fit.
         """
+        plan = self.plan(total_frames)
         control = encode_groups(
-            self._engine, frame_groups, latent_channels=self.spec.latent_channels, latent_px=self.spec.latent_px
+            self.side, frame_groups, latent_channels=self.spec.latent_channels, latent_px=self.spec.latent_px
         )
         clean = denoise(
             watch.each(control, "encode latents"),
             self._noise_of(ordinal),
-            _Told(self._engine, stepped),
-            self.plan(total_frames),
+            _Told(self.side, stepped),
+            plan,
             self._table,
             self.config.policy,
+            self.side.canvas(plan, self._table),
         )
-        return watch.each(decode_frames(self._engine, watch.each(clean, "denoise"), total_frames), "decode latents")
+        return watch.each(decode_frames(self.side, watch.each(clean, "denoise"), total_frames), "decode latents")
 
     @property
     def seed(self) -> int | None:
@@ -174,7 +180,7 @@ class _Told:
         self._velocity = model.velocity
         self._stepped = stepped
 
-    def velocity(self, latents: Floats, control: Any, row: int) -> Floats:  # noqa: ANN401 - from `control`
+    def velocity(self, latents: Array, control: Array, row: int) -> Array:
         found = self._velocity(latents, control, row)
         self._stepped()
         return found

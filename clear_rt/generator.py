@@ -9,9 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clear_rt.errors import BundleError
 from clear_rt.manifest import AGAIN, Entry, Files
 from clear_rt.plans import PlansSpec, read_plans
+from clear_rt.runtime.slim.kernel_files import KernelsSpec, read_kernels
 from clear_rt.shapes import Size
 
 ROLES = ("encoder_first", "encoder_next", "decoder_first", "decoder_next", "control", "step")
@@ -41,6 +44,10 @@ class StepTable:
     sigmas: tuple[float, ...]
     rows: tuple[int, ...]
 
+    def change(self, step: int) -> np.float32:
+        """sigma_next - sigma of a step, rounded once."""
+        return np.float32(self.sigmas[step + 1] - self.sigmas[step])
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSpec:
@@ -50,7 +57,8 @@ class GeneratorSpec:
     Regions are multiples of `multiple_px`, scaled down above `max_pixels`, and of one of the `profiles` if there are
     any. With `latents_fixed` every window has `window_latents`. With `draft` the control is not the crop but its draft
     (`clear_rt.draft`). `graphs` (by role) are for the engine onnx, `weights` and the configurations `models` (by part)
-    for cuda, `plans` for trt; each is empty where the bundle lacks that engine's.
+    for cuda, `plans` for trt; each is empty where the bundle lacks that engine's. `kernels` are what the slim runtime
+    launches beside plans, None in bundles without.
     """
 
     latent_channels: int
@@ -73,6 +81,7 @@ class GeneratorSpec:
     weights: Mapping[str, Path]
     models: Mapping[str, Any]
     plans: PlansSpec | None = None
+    kernels: KernelsSpec | None = None
 
 
 def read_generator(entry: Entry, files: Files, engines: tuple[str, ...]) -> GeneratorSpec:
@@ -110,6 +119,7 @@ def read_generator(entry: Entry, files: Files, engines: tuple[str, ...]) -> Gene
         weights=_weights(entry.entry("weights"), files, required="cuda" in engines),
         models=_models(entry.entry("models"), required="cuda" in engines),
         plans=_plans(entry, files, required="trt" in engines),
+        kernels=read_kernels(entry.entry("kernels"), files) if "kernels" in entry.names() else None,
     )
 
 

@@ -5,8 +5,8 @@ Source: reference.md 3.4: the first latent of a clip holds one frame, every othe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from clear_rt.errors import EngineError
 from clear_rt.schedule import frames_of, latents_of
 
 UInt8 = NDArray[np.uint8]
+# Numpy's, or what another side of an engine keeps (`clear_rt.side`).
+Array = Any
+Crop = TypeVar("Crop")
 Floats = NDArray[np.float32]
 _HALF = np.float32(127.5)
 
@@ -22,13 +25,13 @@ _HALF = np.float32(127.5)
 class Encoder(Protocol):
     """What `encode` needs of an engine: `clear_rt.runtime.engine.Engine` says what that does."""
 
-    def encode(self, frames: Floats, caches: Sequence[Any] | None) -> tuple[Floats, Sequence[Any]]: ...
+    def encode(self, frames: Array, caches: Sequence[Any] | None) -> tuple[Array, Sequence[Any]]: ...
 
 
 class Decoder(Protocol):
     """What `decode` needs of an engine."""
 
-    def decode(self, latent: Floats, caches: Sequence[Any] | None) -> tuple[Floats, Sequence[Any]]: ...
+    def decode(self, latent: Array, caches: Sequence[Any] | None) -> tuple[Array, Sequence[Any]]: ...
 
 
 class Codec(Encoder, Decoder, Protocol):
@@ -46,33 +49,38 @@ def encode(
     least_latents: int = 1,
 ) -> Iterator[Floats]:
     """Pictures uint8 [H, W, 3] to latents float32 [C, h, w]: `encode_groups` of their `groups`."""
-    given = groups(pictures, total_frames, latent_frames=latent_frames, least_latents=least_latents)
+    given = groups(pictures, total_frames, to_engine, latent_frames=latent_frames, least_latents=least_latents)
     return encode_groups(engine, given, latent_channels=latent_channels, latent_px=latent_px)
 
 
 def groups(
-    pictures: Iterable[UInt8], total_frames: int, *, latent_frames: int = 4, least_latents: int = 1
-) -> Iterator[Floats]:
-    """Pictures uint8 [H, W, 3] to the frames of one latent after another, float32 [3, T, H, W], -1..1.
+    crops: Iterable[Crop],
+    total_frames: int,
+    shown: Callable[[Sequence[Crop]], Array],
+    *,
+    latent_frames: int = 4,
+    least_latents: int = 1,
+) -> Iterator[Array]:
+    """The crops of one latent after another as they are `shown` to the encoder, [3, T, H, W], -1..1.
 
-    T is 1, then `latent_frames`. Pictures are pulled when they are needed and not held. The last one is repeated until
-    the last latent is full and there are `least_latents`. Raises ValueError where there are more or fewer pictures than
+    T is 1, then `latent_frames`. Crops are pulled when they are needed and not held. The last one is repeated until
+    the last latent is full and there are `least_latents`. Raises ValueError where there are more or fewer crops than
     `total_frames`.
     """
     latents = max(latents_of(total_frames, latent_frames), least_latents)
-    group: list[UInt8] = []
+    group: list[Crop] = []
     size = 1
-    for picture in _filled(pictures, total_frames, frames_of(latents, latent_frames)):
-        group.append(picture)
+    for crop in _filled(crops, total_frames, frames_of(latents, latent_frames)):
+        group.append(crop)
         if len(group) == size:
-            made = to_engine(group)
+            made = shown(group)
             group, size = [], latent_frames
             yield made
 
 
 def encode_groups(
-    engine: Encoder, frame_groups: Iterable[Floats], *, latent_channels: int, latent_px: int
-) -> Iterator[Floats]:
+    engine: Encoder, frame_groups: Iterable[Array], *, latent_channels: int, latent_px: int
+) -> Iterator[Array]:
     """The `groups` of a run to latents float32 [C, h, w], each as soon as its group is there.
 
     Raises EngineError where a latent is not [latent_channels, H / latent_px, W / latent_px].
@@ -82,7 +90,7 @@ def encode_groups(
         height_px, width_px = frames.shape[2:]
         latent, caches = engine.encode(frames, caches)
         expected = (latent_channels, height_px // latent_px, width_px // latent_px)
-        if latent.shape != expected:
+        if tuple(latent.shape) != expected:
             raise EngineError(
                 f"expected latents {list(expected)} of crops of {width_px}x{height_px} (the "
                 f"bundle's latent_channels, and height and width over its latent_px), found {list(latent.shape)}; "
@@ -96,8 +104,8 @@ def decode(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Ite
     return map(picture_of, decode_frames(engine, latents, total_frames))
 
 
-def decode_frames(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Iterator[Floats]:
-    """Latents float32 [C, h, w] to frames float32 [3, H, W] as the engine made them, as many as `total_frames`.
+def decode_frames(engine: Decoder, latents: Iterable[Array], total_frames: int) -> Iterator[Array]:
+    """Latents float32 [C, h, w] to frames [3, H, W] as the engine made them, as many as `total_frames`.
 
     Latents are pulled when they are needed. Raises ValueError where they are too few.
     """
@@ -122,21 +130,26 @@ def picture_of(frame: Floats) -> Floats:
     """
     picture: Floats = np.ascontiguousarray(frame.transpose(1, 2, 0), np.float32) * _HALF + _HALF
     if not np.isfinite(picture).all():
-        raise EngineError(
-            "the generator answered with values that are no numbers (NaN or infinity); "
-            "try another --engine, or build the bundle in a higher precision"
-        )
+        raise no_numbers()
     return np.clip(picture, 0, 255, out=picture)
 
 
-def _filled(pictures: Iterable[UInt8], total_frames: int, filled_frames: int) -> Iterator[UInt8]:
+def no_numbers() -> EngineError:
+    """What is raised of generated frames with values that are no numbers."""
+    return EngineError(
+        "the generator answered with values that are no numbers (NaN or infinity); "
+        "try another --engine, or build the bundle in a higher precision"
+    )
+
+
+def _filled(crops: Iterable[Crop], total_frames: int, filled_frames: int) -> Iterator[Crop]:
     count = 0
-    for count, picture in enumerate(pictures, start=1):  # noqa: B007 - both are used after the loop
-        yield picture
+    for count, crop in enumerate(crops, start=1):  # noqa: B007 - both are used after the loop
+        yield crop
     if count != total_frames:
         raise ValueError(f"expected {total_frames} pictures, got {count}")
     for _ in range(total_frames, filled_frames):
-        yield picture
+        yield crop
 
 
 def to_engine(pictures: Sequence[UInt8]) -> Floats:

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.crops import Placement
-from clear_rt.draft import draft
 from clear_rt.errors import InputError
 from clear_rt.frames import Frame
+from clear_rt.pictures import Crop, Pictures
 from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
-from clear_rt.shapes import Size
 from clear_rt.threads import Stop, spare_workers, spread
 
 UInt8 = NDArray[np.uint8]
@@ -51,19 +50,20 @@ class Leading:
         path: Path,
         placements: Mapping[RegionRun, Placement],
         depth_frames: int,
+        pictures: Pictures,
         watch: Stopwatch,
         stop: Stop | None = None,
     ) -> None:
         self._path = path
-        self._placements = placements
-        self._waiting: dict[RegionRun, deque[UInt8]] = {run: deque() for run in placements}
+        self._placements, self._pictures = placements, pictures
+        self._waiting: dict[RegionRun, deque[Crop]] = {run: deque() for run in placements}
         cut = watch.timed(self._crops_of, "lead: crop")
         self._cuts = spread(cut, self._within_runs(frames), depth_frames, spare_workers(), stop=stop)
         self._reading = threading.Lock()
         self._failed: BaseException | None = None
 
-    def crops(self, run: RegionRun) -> Iterator[UInt8]:
-        """The crops of a run, uint8 [H, W, 3] of its placement's profile, from its first frame to its last.
+    def crops(self, run: RegionRun) -> Iterator[Crop]:
+        """The crops of a run as `pictures` cut them, from its first frame to its last.
 
         Their drafts where the frames come with mattes.
 
@@ -116,15 +116,6 @@ class Leading:
                 if active := table.at(frame.index):
                     yield _Cutting(frame, matte, active)
 
-    def _crops_of(self, cutting: _Cutting) -> dict[RegionRun, UInt8]:
-        frame, matte, active = cutting
-        pictures: dict[Size, UInt8] = {}
-        crops: dict[RegionRun, UInt8] = {}
-        for run in active:
-            placement = self._placements[run]
-            size = placement.scaled
-            if size not in pictures:
-                pictures[size] = frame.rgb(size.height_px, size.width_px, exact=True)
-            crop = placement.cut(pictures[size])
-            crops[run] = crop if matte is None else draft(crop, placement.cut_alpha(matte))
-        return crops
+    def _crops_of(self, cutting: _Cutting) -> dict[RegionRun, Crop]:
+        placements = {run: self._placements[run] for run in cutting.active}
+        return self._pictures.cut(cutting.frame, cutting.matte, placements)

@@ -18,8 +18,12 @@ def summary(report: Report) -> str:
         return f"{report.target}: no text found in {report.frames} frames, every stream copied as it is; {speed}"
     return (
         f"{report.target}: text removed from {report.frames_changed} of {report.frames} frames, "
-        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {report.encoder}; {speed}"
+        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {_coders(report)}; {speed}"
     )
+
+
+def _coders(report: Report) -> str:
+    return report.encoder if report.decoder == "cpu" else f"{report.decoder}, {report.encoder}"
 
 
 def _fill(report: Report) -> str:

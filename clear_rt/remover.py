@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from clear_rt import frames
 from clear_rt.bundle import Bundle, open_bundle
+from clear_rt.canvas import Array
 from clear_rt.composite import paste
 from clear_rt.config import RunConfig
 from clear_rt.contents import Contents
@@ -28,13 +29,12 @@ from clear_rt.leading import Shown
 from clear_rt.matting import Matted, Matting, looked, queue_frames
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan
-from clear_rt.report import Report, Stopwatch
+from clear_rt.report import Report, Stopwatch, gpu_notes
 from clear_rt.runtime.engine import Engine, open_engine
 from clear_rt.shapes import Box, Size, working_size
 from clear_rt.threads import Behind, Stop, ahead, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -57,13 +57,14 @@ class Edited(NamedTuple):
     regions_scaled: int = 0
     runs_short: int = 0
     notes: tuple[str, ...] = ()
+    why_not_gpu: str | None = None
 
 
 class _Edit(NamedTuple):
     """A frame with its matte, and what was generated for its runs."""
 
     matted: Matted
-    generated: list[Floats]
+    generated: list[Array]
 
 
 class Remover:
@@ -111,7 +112,7 @@ class Remover:
         """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees the second pass."""
         begun, watch = time.perf_counter(), Stopwatch()
         tell = progress or (lambda phase, done, total: None)
-        info = frames.probe(source)
+        info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
         frames.check_writable(info, target, self.config.write)
         may_copy = frames.copyable(info, target)
         runs, total_frames = self._scan(info, watch, tell)
@@ -143,6 +144,8 @@ class Remover:
             regions_scaled=edited.regions_scaled,
             runs_short=edited.runs_short,
             notes=edited.notes,
+            decoder=info.decoder.name,
+            gpu_notes=gpu_notes(decoding=info.decoder.why_not_gpu, encoding=edited.why_not_gpu),
             encoder=edited.encoder,
             dropped_streams=edited.dropped_streams,
             seconds=time.perf_counter() - begun,
@@ -199,7 +202,7 @@ class Remover:
             closing(_edits(matting.writing(), contents, watch)) as edits,
             closing(
                 spread(
-                    watch.timed(partial(self._cleaned, contents=contents, watch=watch), "composite"),
+                    watch.timed(partial(self._cleaned, contents=contents), "composite"),
                     edits,
                     workers + 1,
                     workers,
@@ -219,7 +222,7 @@ class Remover:
                     with watch.stage("observe"):
                         observe(seen)
                 tell("removing", seen.source.index + 1, total_frames)
-        edited = Edited(changed, writer.encoder, tuple(writer.dropped_streams))
+        edited = Edited(changed, writer.encoder, tuple(writer.dropped_streams), why_not_gpu=writer.why_not_gpu)
         if contents is None:
             return edited
         return edited._replace(
@@ -243,17 +246,16 @@ class Remover:
         shown = matting.leading() if self._generator.spec.draft else _undrafted(info, watch)
         return Contents(info, shown, runs, self._generator, watch, partial(tell, "generating"), stop)
 
-    def _cleaned(self, edit: _Edit, contents: Contents | None, watch: Stopwatch) -> Cleaned:
+    def _cleaned(self, edit: _Edit, contents: Contents | None) -> Cleaned:
         """A frame with the text of its runs replaced."""
         item, matte = edit.matted
         result = item.frame
         for i, run in enumerate(item.runs):
-            generated = None
-            if contents is not None:
-                with watch.stage("restore"):
-                    content = contents.restored(run, edit.generated[i])
-                generated = result.samples_of(content, run.box)
-            result = paste(result, run.box, matte, self.config.composite, generated)
+            config = self.config.composite
+            if contents is None:
+                result = paste(result, run.box, matte, config)
+            else:
+                result = contents.pasted(result, run, matte, config, edit.generated[i])
         return Cleaned(item.frame, result, item.occlusion, matte)
 
 

@@ -93,9 +93,10 @@ class Report:
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
     cannot take them as they are means encoding unchanged frames. `stage_seconds` are per stage (docs/STRUCTURE.md says
     of which thread) and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container
-    refused, `notes` about what was made up for the fill. `policy`, `steps` and `seed` are None where no model filled,
-    `seed` also where noise came from a file; `windows` were denoised, `regions_scaled` of the runs were shrunk for the
-    model, and `runs_short` of them are shorter than its window.
+    refused, `notes` about what was made up for the fill, `gpu_notes` about why it was not the GPU that decoded or
+    encoded. `decoder` is "nvdec" where that gave any frame after the first pass, which is the CPU's. `policy`, `steps`
+    and `seed` are None where no model filled, `seed` also where noise came from a file; `windows` were denoised,
+    `regions_scaled` of the runs were shrunk for the model, and `runs_short` of them are shorter than its window.
     """
 
     source: Path
@@ -119,6 +120,8 @@ class Report:
     regions_scaled: int = 0
     runs_short: int = 0
     notes: tuple[str, ...] = ()
+    decoder: str = "cpu"
+    gpu_notes: tuple[str, ...] = ()
 
     @property
     def fps(self) -> float:
@@ -132,3 +135,8 @@ class Report:
             "fps": round(self.fps, 2),
             "stage_seconds": {k: round(v, 3) for k, v in self.stage_seconds.items()},
         }
+
+
+def gpu_notes(**why_not: str | None) -> tuple[str, ...]:
+    """A sentence for each task, such as `decoding`, that a reason is given for; None where there is no reason."""
+    return tuple(f"GPU not used for {task} because {reason}" for task, reason in why_not.items() if reason)

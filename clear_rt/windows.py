@@ -14,6 +14,7 @@ from clear_rt.config import Policy
 from clear_rt.schedule import frames_of
 
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,25 @@ def shares(plan: WindowPlan) -> tuple[Floats, ...]:
     for window, weights in zip(plan.windows, ramps, strict=True):
         sums[window.start : window.stop] += weights
     return tuple(w / sums[window.start : window.stop] for window, w in zip(plan.windows, ramps, strict=True))
+
+
+def opens_closes(plan: WindowPlan, i: int) -> tuple[Flags, Flags]:
+    """Which latents of window i no window before it reaches, and which none after it does."""
+    latents = np.arange(plan.windows[i].start, plan.windows[i].stop)
+    reached = plan.windows[i - 1].stop if i else 0
+    return latents >= reached, latents < plan.next_start(i)
+
+
+def fade_shares(plan: WindowPlan) -> tuple[tuple[Floats, Floats], ...]:
+    """Of each window's latents that it has in common with those before it: its share, and theirs; together 1."""
+    found, held = [], np.zeros(0, np.float32)
+    for i, window in enumerate(plan.windows):
+        weights = ramp(plan, i)
+        total = held + weights[: len(held)]
+        found.append((weights[: len(held)] / total, held / total))
+        weights[: len(held)] = total
+        held = weights[plan.next_start(i) - window.start :]
+    return tuple(found)
 
 
 def _released(total: int, window: int, border: int) -> WindowPlan:

@@ -33,6 +33,7 @@ from clear_rt.models.dit import PATCH
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import EncoderStep
 from clear_rt.noise import drawn
+from clear_rt.pictures import HostPictures
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan
 from clear_rt.report import Stopwatch
@@ -111,7 +112,7 @@ def _controls(info: frames.VideoInfo, spec: GeneratorSpec, codec: Encoder, prior
     runs, picture = _runs(info, spec, looking, working), Size(info.width_px, info.height_px)
     placements = {run: place(run.box, picture, spec.multiple_px, spec.max_pixels, spec.profiles) for run in runs}
     shown = _drafted(info, runs, looking, working) if spec.draft else _plain(info)
-    with closing(Leading(shown, info.path, placements, queue_frames(info), Stopwatch())) as leading:
+    with closing(Leading(shown, info.path, placements, queue_frames(info), HostPictures(), Stopwatch())) as leading:
         for run in runs:
             yield list(
                 encode(

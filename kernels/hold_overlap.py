@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
-from numpy.typing import NDArray
 from torch import Tensor
 
 from clear_rt.kernels.chips import capability_of
@@ -23,24 +21,9 @@ from clear_rt.kernels.contract import Contract
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import Variant, pointers
 from clear_rt.kernels.window_step import STEPS, at_step
-from clear_rt.windows import WindowPlan, ramp
 
 OP = "hold_overlap"
 FP32 = (torch.float32,)
-
-Floats = NDArray[np.float32]
-
-
-def fade_shares(plan: WindowPlan) -> tuple[tuple[Floats, Floats], ...]:
-    """For every window, `shares` and `kept` of the latents that it has in common with those before it: together 1."""
-    found, held = [], np.zeros(0, np.float32)
-    for i, window in enumerate(plan.windows):
-        weights = ramp(plan, i)
-        total = held + weights[: len(held)]
-        found.append((weights[: len(held)] / total, held / total))
-        weights[: len(held)] = total
-        held = weights[plan.next_start(i) - window.start :]
-    return tuple(found)
 
 
 def hold_overlap_ref(latents: Tensor, held: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:

@@ -17,31 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
-from numpy.typing import NDArray
 from torch import Tensor
 
 from clear_rt.kernels.chips import capability_of
 from clear_rt.kernels.contract import Contract
 from clear_rt.kernels.tiles import tile
 from clear_rt.kernels.variant import Variant, pointers
-from clear_rt.windows import WindowPlan
 
 OP = "window_step"
 FLAGS = (torch.bool, torch.uint8)
 STEPS = (torch.int32, torch.int64)
-
-Flags = NDArray[np.bool_]
-
-
-def opens_closes(plan: WindowPlan, i: int) -> tuple[Flags, Flags]:
-    """Which latents of window i no window before it reaches, and which none after it does."""
-    latents = np.arange(plan.windows[i].start, plan.windows[i].stop)
-    reached = plan.windows[i - 1].stop if i else 0
-    return latents >= reached, latents < plan.next_start(i)
 
 
 def window_step_ref(

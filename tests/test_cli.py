@@ -16,6 +16,7 @@ import pytest
 from clear_rt.bundle import EMBEDDED
 from clear_rt.cli import main
 from clear_rt.errors import ExitStatus
+from clear_rt.runtime.device import gpu_count
 from clear_rt.version import __version__
 
 
@@ -124,6 +125,8 @@ def test_output_in_a_place_nobody_can_write(capfd, subtitled):
             "onnx would run; leave it out: bundle clear-tiny holds onnx only",
         ),
         (["--kernels", "metal"], ExitStatus.USAGE, "--kernels"),
+        (["--decoder", "vaapi"], ExitStatus.USAGE, "--decoder"),
+        (["--encoder", "libx264"], ExitStatus.USAGE, "--encoder"),
         (["--bundle", "/nowhere"], ExitStatus.BUNDLE, "no bundle"),
         (["--preview", "page.jpg"], ExitStatus.OUTPUT, ".png"),
         (["--compare", "beside.avi"], ExitStatus.OUTPUT, ".mp4"),
@@ -132,6 +135,28 @@ def test_output_in_a_place_nobody_can_write(capfd, subtitled):
 )
 def test_bad_options(capfd, folder, subtitled, options, status, word):
     _refused(capfd, ["remove", subtitled, "-o", folder / "out.mp4", *options], status, word)
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="what is said where there is no NVIDIA GPU")
+@pytest.mark.parametrize(
+    "option", ["--decoder nvdec", "--encoder h264_nvenc", "--encoder hevc_nvenc", "--encoder av1_nvenc"]
+)
+def test_a_gpu_that_is_not_there(capfd, folder, subtitled, option):
+    arguments = ["remove", subtitled, "-o", folder / "out.mp4", *option.split()]
+    words = f"{option} cannot be honoured: no NVIDIA GPU was found; use {option.split()[0]} auto or cpu"
+    _refused(capfd, arguments, ExitStatus.ENGINE, words)
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="what is said where there is no NVIDIA GPU")
+@pytest.mark.parametrize("asked", ["auto", "cpu"])
+def test_the_report_says_who_decoded_and_encoded_and_why_not_the_gpu(capfd, tmp_path, subtitled, asked):
+    arguments = ["remove", subtitled, "-o", tmp_path / "out.mp4", "--decoder", asked, "--encoder", asked, "--json"]
+    assert main([str(argument) for argument in arguments]) == 0
+    out, err = capfd.readouterr()
+    report = json.loads(out)
+    assert (report["decoder"], report["encoder"], report["notes"], err) == ("cpu", "libx264", [], "")
+    tasks = ("decoding", "encoding") if asked == "auto" else ()
+    assert report["gpu_notes"] == [f"GPU not used for {task} because no NVIDIA GPU was found" for task in tasks]
 
 
 def test_the_model_fill_of_a_bundle_without_one(capfd, folder, subtitled, prior_bundle):

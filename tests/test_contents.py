@@ -18,6 +18,7 @@ from clear_rt.contents import Contents
 from clear_rt.crops import place
 from clear_rt.errors import EngineError
 from clear_rt.generate import CropGenerator
+from clear_rt.latents import picture_of
 from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Box
@@ -106,7 +107,8 @@ def _taken(contents, runs, count=60):
     table = Timetable(runs)
     for index in range(count):
         for run in table.at(index):
-            yield index, run, contents.restored(run, contents.next_of(run))
+            placement = place(run.box, SIZE, 16, 1 << 20, ())
+            yield index, run, placement.restore(picture_of(contents.next_of(run)))
 
 
 def _mine():

@@ -14,6 +14,7 @@ from clear_rt.crops import place
 from clear_rt.draft import draft
 from clear_rt.errors import InputError
 from clear_rt.leading import Leading
+from clear_rt.pictures import HostPictures
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Box, Size
@@ -62,7 +63,7 @@ class Video:
 
 def _leading(video, runs, max_pixels=1 << 20, depth_frames=2):
     placements = {run: place(run.box, PICTURE, 8, max_pixels, ()) for run in runs}
-    return Leading(video.read(), Path("in.mkv"), placements, depth_frames, Stopwatch()), placements
+    return Leading(video.read(), Path("in.mkv"), placements, depth_frames, HostPictures(), Stopwatch()), placements
 
 
 def _assert_crop(crop, index, placement):
@@ -267,7 +268,7 @@ def test_stop_ends_the_threads_of_a_run_that_waits_for_its_crops():
 
     run = RegionRun(0, 20, BOXES[0])
     placements = {run: place(run.box, PICTURE, 8, 1 << 20, ())}
-    leading = Leading(Hanging().read(), Path("in.mkv"), placements, 2, Stopwatch(), stop)
+    leading = Leading(Hanging().read(), Path("in.mkv"), placements, 2, HostPictures(), Stopwatch(), stop)
     crops = leading.crops(run)
     next(crops)
     threading.Timer(0.01, stop.set).start()

@@ -551,4 +551,4 @@ def test_waiting_has_stages_of_its_own(tmp_path):
     waits = {"content", "mattes", "composite", "encoder", "frames", "maps", "prior", "crops", "room"}
     assert {f"wait for {what}" for what in waits} | {"wait to convert"} <= set(report.stage_seconds)
     assert {"prior", "lead: prior"} & set(report.stage_seconds)
-    assert {"convert crops", "restore", "lead: crop", "lead: matte"} <= set(report.stage_seconds)
+    assert {"convert crops", "composite", "lead: crop", "lead: matte"} <= set(report.stage_seconds)

@@ -1,6 +1,7 @@
 """Video files in and out; the only room that knows PyAV.
 
-- In: `probe` describes a file (`VideoInfo`), `read` yields its frames (`Frame` of `Plane`s).
+- In: `probe` describes a file (`VideoInfo`), `read` yields its frames (`Frame` of `Plane`s), and `with_decoder` settles
+  who decodes them.
 - Out: `Writer` encodes frames and carries the rest over, `copy` carries everything over packet by packet,
   `PlainWriter` and `write_png` write plain arrays. A file appears whole or not at all.
 - Before: `check_writable` refuses what a `Writer` would, `copyable` says whether `copy` will do, `check_target` looks
@@ -9,6 +10,7 @@
 
 from clear_rt.frames.atomic import check_target, muxer_for, same_place
 from clear_rt.frames.copy import copy, copyable
+from clear_rt.frames.decode import with_decoder
 from clear_rt.frames.frame import Frame, Plane
 from clear_rt.frames.info import Colour, StreamInfo, VideoInfo
 from clear_rt.frames.plain import GRAY_LOSSLESS, RGB_TO_WATCH, PlainWriter
@@ -36,5 +38,6 @@ __all__ = [
     "probe",
     "read",
     "same_place",
+    "with_decoder",
     "write_png",
 ]

@@ -1,10 +1,13 @@
-"""Which encoder writes a video back: the source's own codec first, else one that holds its samples unchanged."""
+"""Which encoder writes a video back: the source's own codec first, else one that holds its samples unchanged.
+
+NVENC comes before the CPU's encoder of the same codec, where it is seen to work.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 
@@ -13,12 +16,16 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from clear_rt.config import WriteConfig
-from clear_rt.errors import OutputError
-from clear_rt.frames.failures import AV_ERRORS
+from clear_rt.errors import EngineError, OutputError
+from clear_rt.frames.encoder_options import options_of
+from clear_rt.frames.failures import AV_ERRORS, NO_GPU
 from clear_rt.frames.info import Mastering, VideoInfo
 from clear_rt.frames.layout import PixelLayout, pixel_layout
+from clear_rt.frames.trial import trial
+from clear_rt.runtime.device import gpu_count
 
 _OWN_ENCODER = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
+_OWN_NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc", "av1": "av1_nvenc"}
 _ORDER = ("libx264", "libx264rgb", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
 # What an encoder takes but a file does not give back: x264 decodes grey as 4:2:0, VP9 keeps alpha apart, its 4:4:0 in
 # MP4 cannot be opened again.
@@ -28,7 +35,8 @@ _NOT_GIVEN_BACK = {
 }
 _PADDED = {"rgb0", "bgr0", "0rgb", "0bgr"}
 # This muxer refuses nothing and wraps what it does not know as private data.
-_KNOWN_TO_MPEGTS = {"libx264", "libx265"}
+_KNOWN_TO_MPEGTS = {"libx264", "libx265", "h264_nvenc", "hevc_nvenc"}
+_HEVC = {"libx265", "hevc_nvenc"}
 # MP4 can hold ffv1, but hardly any player of MP4 knows it: there it is the last resort.
 _USUAL_FOR_FFV1 = {"matroska", "avi", "nut"}
 _MOV_FAMILY = {"mp4", "mov", "3gp"}
@@ -36,23 +44,34 @@ _MOV_FAMILY = {"mp4", "mov", "3gp"}
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """An encoder by FFmpeg's name, the pixel format it is fed with, its options and the codec tag it needs, if any."""
+    """An encoder by FFmpeg's name, the pixel format it is fed with, its options and the codec tag it needs, if any.
+
+    `why_not_gpu` is half a sentence where NVENC would have been taken and could not be.
+    """
 
     name: str
     pixel_format: str
     options: dict[str, str]
     tag: str | None = None
+    why_not_gpu: str | None = None
 
 
 def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
     """First encoder that `muxer` holds and that opens at this size and in the source's (or an equal) pixel format.
 
-    `config.crf` is x264's scale. The same number on the other scales, from the encoders' own statements of what equals
-    x264's default 23: x265 28, VP9 31, SVT-AV1 35; in between by proportion. ffv1 is always lossless.
-    Raises OutputError where no encoder fits, naming a container that would.
+    Raises OutputError where no encoder fits, naming a container that would, and EngineError where one of NVENC's is
+    asked for by name and cannot be had.
     """
+    why_not_gpu = None
+    if config.encoder != "cpu":
+        found = _on_gpu(info, config, muxer)
+        if isinstance(found, Encoder):
+            return found
+        if config.encoder != "auto":
+            raise EngineError(f"--encoder {config.encoder} cannot be honoured: {found}; use --encoder auto or cpu")
+        why_not_gpu = found
     if encoder := _first(info, config, muxer):
-        return encoder
+        return replace(encoder, why_not_gpu=why_not_gpu)
     what = "losslessly " if config.lossless else ""
     if muxer != "matroska" and _first(info, config, "matroska"):
         raise OutputError(
@@ -65,18 +84,56 @@ def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
     )
 
 
+def _on_gpu(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | str:
+    """NVENC's encoder of the source's codec, or the one asked for; else why there is none, as half a sentence."""
+    name = _OWN_NVENC.get(info.codec) if config.encoder == "auto" else config.encoder
+    if gpu_count() == 0:
+        return NO_GPU
+    if name is None:
+        return f"NVENC encodes H.264, HEVC and AV1, and this is {info.codec}"
+    if config.lossless and config.encoder == "auto":
+        return "lossless encoding is left to the CPU"
+    if info.is_interlaced:
+        return "the video is interlaced"
+    if info.mastering != Mastering():
+        return "the video has HDR10 metadata, which the CPU's encoders keep"
+    if not _may_hold(muxer, name):
+        return f"a {muxer} file does not hold what {name} makes"
+    return _tried(name, info, config, muxer)
+
+
+def _tried(name: str, info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | str:
+    pixel_formats = _equal_formats(info.pixel_format, name)
+    if not pixel_formats:
+        return f"{name} takes no {info.pixel_format}"
+    encoder = _encoder(name, pixel_formats[0], info, config, muxer)
+    context = av.CodecContext.create(name, "w")
+    assert isinstance(context, VideoCodecContext)
+    configure(context, encoder, info, 1 / info.rate)
+    if what := trial(context, info.pixel_format, lossless=config.lossless):
+        return what
+    return encoder if _fits(encoder, info, muxer) else f"a {muxer} file does not hold what {name} makes"
+
+
 def _first(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | None:
     for name in _names(info.codec, muxer):
-        if name not in av.codec.codecs_available or (muxer == "mpegts" and name not in _KNOWN_TO_MPEGTS):
+        if not _may_hold(muxer, name):
             continue
         for pixel_format in _equal_formats(info.pixel_format, name):
-            options = _OPTIONS[name](config)
-            options |= _extras(name, info, muxer, options)
-            tag = "hvc1" if name == "libx265" and muxer in _MOV_FAMILY else None
-            encoder = Encoder(name, pixel_format, options, tag)
+            encoder = _encoder(name, pixel_format, info, config, muxer)
             if _fits(encoder, info, muxer):
                 return encoder
     return None
+
+
+def _may_hold(muxer: str, name: str) -> bool:
+    """Whether this FFmpeg has the encoder, and a file of `muxer` takes it for more than private data."""
+    return name in av.codec.codecs_available and (muxer != "mpegts" or name in _KNOWN_TO_MPEGTS)
+
+
+def _encoder(name: str, pixel_format: str, info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
+    tag = "hvc1" if name in _HEVC and muxer in _MOV_FAMILY else None
+    return Encoder(name, pixel_format, options_of(name, config, info, muxer), tag)
 
 
 def _names(codec: str, muxer: str) -> Iterator[str]:
@@ -133,67 +190,3 @@ def configure(context: VideoCodecContext, encoder: Encoder, info: VideoInfo, tim
     if encoder.tag:
         context.codec_tag = encoder.tag
     context.options = dict(encoder.options)
-
-
-def _x264(config: WriteConfig) -> dict[str, str]:
-    if config.lossless:
-        return {"qp": "0", "preset": "veryfast"}
-    return {"crf": str(config.crf), "preset": "fast"}
-
-
-def _x265(config: WriteConfig) -> dict[str, str]:
-    if config.lossless:
-        return {"preset": "veryfast", "x265-params": "log-level=none:lossless=1"}
-    return {"crf": _scaled(config.crf, 28, 51), "preset": "fast", "x265-params": "log-level=none"}
-
-
-def _vp9(config: WriteConfig) -> dict[str, str]:
-    speed = {"deadline": "good", "cpu-used": "4", "row-mt": "1"}
-    return speed | ({"lossless": "1"} if config.lossless else {"crf": _scaled(config.crf, 31, 63)})
-
-
-def _svt_av1(config: WriteConfig) -> dict[str, str]:
-    if config.lossless:
-        return {"preset": "8", "svtav1-params": "lossless=1"}
-    return {"preset": "8", "crf": _scaled(config.crf, 35, 63)}
-
-
-def _ffv1(config: WriteConfig) -> dict[str, str]:
-    return {"level": "3", "slicecrc": "1", "g": "1"}
-
-
-_OPTIONS: dict[str, Callable[[WriteConfig], dict[str, str]]] = {
-    "libx264": _x264,
-    "libx264rgb": _x264,
-    "libx265": _x265,
-    "libvpx-vp9": _vp9,
-    "libsvtav1": _svt_av1,
-    "ffv1": _ffv1,
-}
-
-
-def _scaled(crf: int, equals_x264_23: int, most: int) -> str:
-    return str(min(most, max(1, round(crf * equals_x264_23 / 23))))
-
-
-def _extras(name: str, info: VideoInfo, muxer: str, options: dict[str, str]) -> dict[str, str]:
-    extras: dict[str, str] = {}
-    if name in ("libx264", "libx265"):
-        extras |= _hdr10(name, info.mastering, options)
-    if muxer == "avi" and name in ("libx264", "libx264rgb", "libx265"):
-        # AVI has no presentation times: reordered frames would come out late by the reordering depth.
-        extras["bf"] = "0"
-    if info.is_interlaced and name == "libx264":
-        extras["flags"] = "+ildct+ilme"
-    return extras
-
-
-def _hdr10(name: str, mastering: Mastering, options: dict[str, str]) -> dict[str, str]:
-    key, display, light = {
-        "libx264": ("x264-params", "mastering-display", "cll"),
-        "libx265": ("x265-params", "master-display", "max-cll"),
-    }[name]
-    values = [(display, mastering.display), (light, mastering.light)]
-    params = [options[key]] if key in options else []
-    params += [f"{field}={value}" for field, value in values if value]
-    return {key: ":".join(params)} if params else {}

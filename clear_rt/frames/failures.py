@@ -33,6 +33,9 @@ _REMEDIES = {
 }
 
 AV_ERRORS = (av.FFmpegError, OSError, ValueError)
+# PyAV raises RuntimeError where the decoder that FFmpeg prefers for a codec knows no GPU, as libdav1d for AV1.
+GPU_ERRORS = (*AV_ERRORS, RuntimeError)
+NO_GPU = "no NVIDIA GPU was found"
 
 
 def reason(error: BaseException) -> str:
@@ -48,3 +51,11 @@ def remedy(error: BaseException) -> str:
     """What to do about a failure to write, as half a sentence like `reason`."""
     otherwise = "choose another output container" if isinstance(error, av.FFmpegError) else "choose another place"
     return _REMEDIES.get(getattr(error, "errno", None) or 0, otherwise)
+
+
+def gpu_reason(error: BaseException) -> str:
+    """Half a sentence like `reason` for what NVDEC or NVENC failed with."""
+    # What FFmpeg gives where it cannot load libcuda and the like; nothing else here asks for permission.
+    if getattr(error, "errno", None) == errno.EPERM:
+        return "a library of NVIDIA's driver cannot be loaded"
+    return reason(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clear_rt.frames.layout import PixelLayout, PlaneKind
 from clear_rt.frames.orientation import Orientation
 from clear_rt.frames.samples import samples_of
-from clear_rt.frames.scale import Scaler, copy_with_properties
+from clear_rt.frames.scale import Scaler, copy_with_properties, is_full_range, luma_weights
 from clear_rt.frames.views import component_views
 from clear_rt.shapes import Box
 
@@ -30,6 +30,14 @@ class Plane:
     step_y_px: int
     bits: int
     shift: int
+
+
+class Colour(NamedTuple):
+    """Weights of red and blue in luma, and whether codes use their whole range: for `clear_rt.colour`."""
+
+    red: float
+    blue: float
+    full_range: bool
 
 
 class Frame:
@@ -90,6 +98,11 @@ class Frame:
         The inverse of exact `rgb` in this frame's matrix, range, depth and subsampling: see `samples.samples_of`.
         """
         return samples_of(rgb, box, self.picture, self.planes, self._orientation)
+
+    @property
+    def colour(self) -> Colour:
+        """How its codes of luma and chroma stand for R, G, B."""
+        return Colour(*luma_weights(self.picture), is_full_range(self.picture))
 
     def edited(self) -> Frame:
         """An independent copy with writable planes: same time, colour description and side data.

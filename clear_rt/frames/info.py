@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from clear_rt.frames.decoder import Decoder
 from clear_rt.frames.orientation import Orientation
 
 
@@ -42,7 +43,7 @@ class VideoInfo:
 
     `sample_aspect_ratio` belongs to the stored picture. `rate` is the average in frames per second. `declared_end_us`
     is the end of the video as the container states it, None where it states none (then nothing can be missing).
-    `is_vfr` and `is_interlaced` are hints from the header and the first frame.
+    `is_vfr` and `is_interlaced` are hints from the header and the first frame. `decoder` is what reads its frames.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class VideoInfo:
     is_interlaced: bool
     has_side_alpha: bool
     other_streams: tuple[StreamInfo, ...]
+    decoder: Decoder = field(default_factory=Decoder, compare=False)
 
     @property
     def width_px(self) -> int:

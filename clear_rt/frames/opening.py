@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 from av.codec.context import CodecContext
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -22,15 +23,25 @@ def open_input(path: Path) -> InputContainer:
     """Opened container; only local files are followed, whatever the file asks for. Raises InputError."""
     _check_file(path)
     try:
-        # Metadata that is not UTF-8 must travel as it is, hence surrogateescape here and in the output.
-        return av.open(
-            os.path.abspath(path),
-            "r",
-            container_options={"protocol_whitelist": "file,crypto,data"},
-            metadata_errors="surrogateescape",
-        )
+        return _open(path, None)
     except AV_ERRORS as error:
         raise InputError(_refusal(path, error)) from error
+
+
+def open_on_gpu(path: Path) -> InputContainer:
+    """The same for NVDEC, of a file that opened before; no decoder of it falls back to the CPU. Raises GPU_ERRORS."""
+    return _open(path, HWAccel("cuda", allow_software_fallback=False))
+
+
+def _open(path: Path, hwaccel: HWAccel | None) -> InputContainer:
+    # Metadata that is not UTF-8 must travel as it is, hence surrogateescape here and in the output.
+    return av.open(
+        os.path.abspath(path),
+        "r",
+        container_options={"protocol_whitelist": "file,crypto,data"},
+        metadata_errors="surrogateescape",
+        hwaccel=hwaccel,
+    )
 
 
 def _check_file(path: Path) -> None:

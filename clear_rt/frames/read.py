@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from clear_rt.errors import InputError
 from clear_rt.frames.clock import Clock
+from clear_rt.frames.decode import pictures
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.frame import Frame
 from clear_rt.frames.info import VideoInfo
@@ -31,15 +30,14 @@ def read(source: Path | str | VideoInfo) -> Generator[Frame, None, None]:
 
     Raises InputError where the file cannot be decoded to its end, changes size or pixel format on the way, or holds
     clearly less (0.5 s and 2 %) than its header states. Frames without a time stamp get one from the average rate.
+    What decodes them is `info.decoder`; it raises EngineError where NVDEC was asked for by name and stops.
     """
     info = source if isinstance(source, VideoInfo) else probe(source)
     layout = pixel_layout(info.pixel_format)
     assert layout is not None
     clock, scaler = Clock(info.time_base, info.rate), Scaler()
-    with open_input(info.path) as container:
-        stream = container.streams[info.stream_index]
-        assert isinstance(stream, VideoStream)
-        for index, picture in enumerate(_pictures(info, container, stream)):
+    with closing(pictures(info)) as decoded:
+        for index, picture in enumerate(decoded):
             _check_unchanged(info, picture, index)
             picture.pts, picture.time_base = clock.stamp(picture.pts), info.time_base
             time_us = round(picture.pts * info.time_base * _US)
@@ -47,37 +45,6 @@ def read(source: Path | str | VideoInfo) -> Generator[Frame, None, None]:
             end_us = round((picture.pts + (picture.duration or clock.step)) * info.time_base * _US)
             count = index + 1
     _check_complete(info, count, end_us)
-
-
-def _pictures(info: VideoInfo, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    stream.thread_type = "AUTO"
-    count, time_us = 0, 0
-    # AVI stamps packets in file order only; shown in that order, the n-th picture out belongs to the n-th stamp.
-    in_file_order: deque[int] | None = deque() if info.container == "avi" else None
-    try:
-        for packet in container.demux(stream):
-            if in_file_order is not None and packet.dts is not None:
-                in_file_order.append(packet.dts)
-            try:
-                pictures = packet.decode()
-            except AV_ERRORS:
-                # A recording that starts between key frames begins with packets nobody can decode.
-                if count:
-                    raise
-                continue
-            for picture in pictures:
-                count += 1
-                if in_file_order is not None:
-                    picture.pts = in_file_order.popleft() if in_file_order else None
-                time_us = round((picture.pts or 0) * info.time_base * _US)
-                yield picture
-    except AV_ERRORS as error:
-        raise InputError(
-            f"{info.path} is damaged: decoding stopped after frame {count} at {time_us / _US:.2f} s ({reason(error)}); "
-            "copy or export it again"
-        ) from error
-    if not count:
-        raise InputError(f"no frame of {info.path} can be decoded; copy or export it again")
 
 
 def _check_unchanged(info: VideoInfo, picture: av.VideoFrame, index: int) -> None:

@@ -1,8 +1,4 @@
-"""RGB content back to a frame's own samples: the inverse of exact `scale.Scaler.rgb`, in numbers not yet rounded.
-
-Source: ITU-T H.273, equations 20 to 38, but for one thing that swscale does: it takes the codes of 9 to 16 bits for
-those of 8 bits times 2**(bits - 8), in full range too, so that 1020 and not 1023 comes back for 255.
-"""
+"""RGB content back to a frame's own samples: the inverse of exact `scale.Scaler.rgb`, in numbers not yet rounded."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_rt.colour import code_matrix
 from clear_rt.frames.orientation import Orientation
 from clear_rt.frames.scale import is_full_range, luma_weights
 from clear_rt.shapes import Box, plane_box
@@ -36,7 +33,8 @@ def samples_of(
         raise ValueError(f"expected content of {box.width_px}x{box.height_px} RGB, got {rgb.shape}")
     is_gray = not any(plane.kind in ("chroma", "rgb") for plane in planes)
     # swscale reads gray in full range whatever its tag says.
-    rows = _ycc_rows(*luma_weights(picture), full=is_gray or is_full_range(picture))
+    full_range = is_gray or is_full_range(picture)
+    matrix = code_matrix(*luma_weights(picture), full_range=full_range).astype(np.float32)
     pooled = {
         steps: _means(rgb, box, steps, _before(picture, orientation, *steps))
         for steps in {(plane.step_x_px, plane.step_y_px) for plane in planes if plane.kind != "alpha"}
@@ -51,21 +49,10 @@ def samples_of(
         if plane.kind == "rgb":
             values: Floats = pixels[..., colours]
         else:
-            weights, offset = rows[colours]
-            values = pixels @ weights + offset
+            values = pixels @ matrix[colours, :3] + matrix[colours, 3]
         contents.append(values * np.float32(2.0 ** (plane.bits - 8)))
         colours += 1
     return contents
-
-
-def _ycc_rows(red: float, blue: float, *, full: bool) -> list[tuple[Floats, np.float32]]:
-    """Weights of R, G, B in 0..255 and the offset of Y, Cb and Cr, each in codes of 8 bits."""
-    luma_scale, chroma_scale, black = (1.0, 1.0, 0) if full else (219 / 255, 224 / 255, 16)
-    luma = np.array([red, 1 - red - blue, blue])
-    cb = (np.array([0, 0, 1]) - luma) * (chroma_scale / (2 * (1 - blue)))
-    cr = (np.array([1, 0, 0]) - luma) * (chroma_scale / (2 * (1 - red)))
-    rows = ((luma * luma_scale, black), (cb, 128), (cr, 128))
-    return [(weights.astype(np.float32), np.float32(offset)) for weights, offset in rows]
 
 
 def _before(picture: av.VideoFrame, orientation: Orientation, step_x_px: int, step_y_px: int) -> tuple[int, int]:

@@ -131,13 +131,16 @@ def copy_with_properties(picture: av.VideoFrame) -> av.VideoFrame:
     """A new picture of the same format, size, time, colour description and side data; its samples are undefined.
 
     PyAV copies side data and field flags only inside swscale, so a range conversion is asked for (0.7 ms at 720p)
-    and its samples ignored. RGB has no range to convert: there the copy goes without side data.
+    and its samples ignored; in a named matrix, as swscale refuses 7 of the 15. RGB has no range to convert: there the
+    copy goes without side data.
     """
     tags = _tags(picture)
     twin = picture
     if not picture.format.is_rgb:
         twin = VideoReformatter().reformat(
             picture,
+            src_colorspace=Colorspace.ITU709,
+            dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.POINT,

@@ -18,13 +18,14 @@ def check_writable(info: VideoInfo, target: Path, config: WriteConfig) -> None:
     """Whether a `Writer` would start, found out without touching `target`: call it before a long scan.
 
     Raises OutputError: unknown extension, folder missing or closed, target is a directory, a device or the source,
-    rotation or mirroring that the container cannot say, samples that no encoder for the container takes.
+    rotation or mirroring that the container cannot say, samples that no encoder for the container takes. Raises
+    EngineError where the encoder asked for by name cannot be had on this machine.
     """
     settle(info, target, config)
 
 
 def settle(info: VideoInfo, target: Path, config: WriteConfig) -> Encoder:
-    """The checks of `check_writable`, and the encoder they lead to. Raises OutputError."""
+    """The checks of `check_writable`, and the encoder they lead to. Raises OutputError and EngineError."""
     return choose_encoder(info, config, check_place(info, target))
 
 

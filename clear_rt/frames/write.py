@@ -27,8 +27,9 @@ from clear_rt.frames.writable import KEEPS_ORIENTATION, settle
 class Writer:
     """Context manager. Leaving it normally completes `target`; leaving it by any exception leaves no trace of it.
 
-    Raises OutputError (what `check_writable` refuses, space, failures while writing) and InputError (other streams of
-    the source are damaged). `dropped_streams` holds a sentence for each stream the container could not take.
+    Raises OutputError and EngineError (what `check_writable` refuses, space, failures while writing) and InputError
+    (other streams of the source are damaged). `dropped_streams` holds a sentence for each stream the container could
+    not take.
     """
 
     def __init__(self, source: VideoInfo, target: Path | str, config: WriteConfig) -> None:
@@ -54,6 +55,11 @@ class Writer:
     def encoder(self) -> str:
         """FFmpeg's name of the encoder in use, for example "libx264"; known once the context was entered."""
         return self._encoder.name
+
+    @property
+    def why_not_gpu(self) -> str | None:
+        """Half a sentence where NVENC would have been taken and could not be; known once the context was entered."""
+        return self._encoder.why_not_gpu
 
     @property
     def dropped_streams(self) -> tuple[str, ...]:

@@ -15,14 +15,13 @@ from clear_rt.generator import StepTable  # noqa: E402
 from clear_rt.kernels.hold_overlap import (  # noqa: E402
     fade_overlap,
     fade_overlap_ref,
-    fade_shares,
     hold_overlap,
     hold_overlap_ref,
 )
 from clear_rt.kernels.window_step import window_step  # noqa: E402
 from clear_rt.noise import drawn  # noqa: E402
 from clear_rt.schedule import sigmas  # noqa: E402
-from clear_rt.windows import plan_windows  # noqa: E402
+from clear_rt.windows import fade_shares, plan_windows  # noqa: E402
 
 STEPS = 2
 # Latents, window and overlap: one window, a last one slid back over two before it, long overlaps, none.

@@ -18,10 +18,10 @@ triton = pytest.importorskip("triton", reason="the kernels need Triton: pip inst
 
 from clear_rt.denoise import denoise  # noqa: E402
 from clear_rt.generator import StepTable  # noqa: E402
-from clear_rt.kernels.window_step import opens_closes, window_step, window_step_ref  # noqa: E402
+from clear_rt.kernels.window_step import window_step, window_step_ref  # noqa: E402
 from clear_rt.noise import drawn  # noqa: E402
 from clear_rt.schedule import sigmas  # noqa: E402
-from clear_rt.windows import plan_windows, shares  # noqa: E402
+from clear_rt.windows import opens_closes, plan_windows, shares  # noqa: E402
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Latents, window and overlap: one window, two that share, a last one slid back, latents in many windows, no overlap.
