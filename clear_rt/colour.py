@@ -14,7 +14,7 @@ Doubles = NDArray[np.float64]
 _HALF = 127.5
 
 
-def code_matrix(red: float, blue: float, *, full_range: bool) -> Doubles:
+def code_matrix(red: float, blue: float, full_range: bool) -> Doubles:
     """[3, 4]: codes of 8 bits of Y, Cb, Cr are this times [R, G, B, 1], R G B in 0..255.
 
     `red` and `blue` are their weights in luma (H.273, table 4).
@@ -27,16 +27,16 @@ def code_matrix(red: float, blue: float, *, full_range: bool) -> Doubles:
     return np.concatenate((rows, [[black], [128], [128]]), axis=1)
 
 
-def output_matrix(bits: int, red: float, blue: float, *, full_range: bool) -> Doubles:
+def output_matrix(bits: int, red: float, blue: float, full_range: bool) -> Doubles:
     """[3, 4]: codes of `bits` bits are this times [R, G, B, 1], R G B in -1..1."""
-    codes = code_matrix(red, blue, full_range=full_range)
+    codes = code_matrix(red, blue, full_range)
     weights = codes[:, :3] * _HALF
     offsets = codes[:, 3] + weights.sum(axis=1)
     return np.concatenate((weights, offsets[:, None]), axis=1) * 2.0 ** (bits - 8)
 
 
-def input_matrix(bits: int, red: float, blue: float, *, full_range: bool) -> Doubles:
+def input_matrix(bits: int, red: float, blue: float, full_range: bool) -> Doubles:
     """[3, 4], the inverse: R, G, B in -1..1 are this times [Y, Cb, Cr, 1]."""
-    there = output_matrix(bits, red, blue, full_range=full_range)
+    there = output_matrix(bits, red, blue, full_range)
     back = np.linalg.inv(there[:, :3])
     return np.concatenate((back, -back @ there[:, 3:]), axis=1)

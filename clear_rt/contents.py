@@ -67,7 +67,7 @@ class Contents:
             watch,
             self._stop,
         )
-        depth_frames = _depth(burst_frames, 12 * most_pixels, GENERATED_BYTES)
+        depth_frames = waiting_frames(burst_frames, most_pixels)
         self._frames = ahead(watch.handed(self._generated(), "wait for room"), depth_frames, stop=self._stop)
         self._waiting: dict[RegionRun, deque[Array]] = {run: deque() for run in runs}
         self._tell, self._told, self._calls_done = tell, -1, 0
@@ -146,6 +146,13 @@ class Contents:
         self._stop.set()
         with closing(self._leading):
             self._frames.close()
+
+
+def waiting_frames(burst_frames: int, pixels: int) -> int:
+    """Generated frames that wait for the pass that writes, of so many pixels each, where a window makes `burst_frames`
+    final at once.
+    """
+    return _depth(burst_frames, 12 * pixels, GENERATED_BYTES)
 
 
 def _frames_within(runs: Iterable[RegionRun]) -> Iterator[int]:

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clear_rt.kernels.chips import capability_of, has_fp8
 from clear_rt.kernels.gate_residual import gate_residual, gate_residual_norm
-from clear_rt.kernels.gelu import gelu
+from clear_rt.kernels.gelu import gelu, gelu_
 from clear_rt.kernels.kept import Kept
 from clear_rt.kernels.norm_modulate import norm_modulate
 from clear_rt.kernels.occlusion_attention import occlusion_attention
@@ -68,7 +68,12 @@ class TritonOps:
     def feed_forward(self, x: Tensor, network: nn.Sequential) -> Tensor:
         first, _, last = network
         hidden = first(x)
-        made: Tensor = last(gelu(hidden, self._inverse(last, hidden)))
+        inverse = self._inverse(last, hidden)
+        if inverse is None:
+            gelu_(hidden)
+        else:
+            hidden = gelu(hidden, inverse)
+        made: Tensor = last(hidden)
         return made
 
     def residual(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:

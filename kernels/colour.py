@@ -19,12 +19,12 @@ LUMA_WEIGHTS = {
 
 def output_matrix(bits: int, full_range: bool, matrix_name: str) -> Tensor:
     """fp64 [3, 4] of `clear_rt.colour.output_matrix`. Raises ValueError for a matrix not in `LUMA_WEIGHTS`."""
-    return torch.from_numpy(colour.output_matrix(bits, *_weights(matrix_name), full_range=full_range))
+    return torch.from_numpy(colour.output_matrix(bits, *_weights(matrix_name), full_range))
 
 
 def input_matrix(bits: int, full_range: bool, matrix_name: str) -> Tensor:
     """fp64 [3, 4] of `clear_rt.colour.input_matrix`. Raises as `output_matrix`."""
-    return torch.from_numpy(colour.input_matrix(bits, *_weights(matrix_name), full_range=full_range))
+    return torch.from_numpy(colour.input_matrix(bits, *_weights(matrix_name), full_range))
 
 
 def _weights(matrix_name: str) -> tuple[float, float]:

@@ -75,6 +75,18 @@ def _gelu_fake(x: Tensor, inverse: Tensor | None = None) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype if inverse is None else E4M3, device=x.device)
 
 
+@torch.library.custom_op("clear_rt::gelu_", mutates_args=("x",))
+def gelu_(x: Tensor) -> None:
+    """As `gelu` without `inverse`, in place: at 20,160 tokens of Wan another 361 MB would be alive. Raises as `gelu`."""
+    _check(Contract("gelu_"), x, None)
+    _launch(x, None, x, activated=True)
+
+
+@gelu_.register_fake
+def _gelu_in_place_fake(x: Tensor) -> None:
+    return None
+
+
 @torch.library.custom_op("clear_rt::quantized", mutates_args=())
 def quantized(x: Tensor, inverse: Tensor) -> Tensor:
     """x [..., C] of any float, without gaps, times `inverse` fp32 [1], in E4M3; raises as `gelu`."""

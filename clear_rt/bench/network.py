@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from clear_rt.bench.device import settle
 from clear_rt.bench.samples import Clock, Samples
 from clear_rt.bench.scene import Scene
+from clear_rt.canvas import Array
 from clear_rt.config import DenoiseConfig, Policy
 from clear_rt.errors import ConfigError, EngineError
 from clear_rt.generate import fitting
-from clear_rt.latents import to_engine
 from clear_rt.schedule import frames_of
 from clear_rt.shapes import Size
+from clear_rt.side import Side, side_of
+from clear_rt.windows import plan_windows
 
 if TYPE_CHECKING:
     from clear_rt.generator import GeneratorSpec, StepTable
@@ -127,7 +130,7 @@ def measure(
 
 
 class _Drive:
-    """A run under way: the caches of both coders, and the control latents of the last window."""
+    """A run under way on the engine's side: the caches of both coders, and the control latents of the last window."""
 
     def __init__(
         self,
@@ -139,10 +142,13 @@ class _Drive:
         clock: Clock,
         pictures: Sequence[NDArray[np.uint8]] | None,
     ) -> None:
-        self._engine, self._window, self._table, self._clock = engine, window, table, clock
-        self._groups = _groups(pictures or list(Scene(size).pictures(_SCENE_FRAMES)), spec.latent_frames)
-        self._control: deque[Floats] = deque(maxlen=window.latents)
-        self._noise = drawn_noise(spec, size, window)
+        self._side, self._window, self._table, self._clock = side_of(engine), window, table, clock
+        alone = plan_windows(window.latents, window.latents, window.overlap, "paper")
+        self._canvas = self._side.canvas(alone, table)
+        self._groups = _groups(self._side, pictures or list(Scene(size).pictures(_SCENE_FRAMES)), spec.latent_frames)
+        self._control: deque[Array] = deque(maxlen=window.latents)
+        noise = drawn_noise(spec, size, window)
+        self._noise = self._canvas.placed([noise[:, i] for i in range(window.latents)])
         self._encoder: Sequence[Any] | None = None
         self._decoder: Sequence[Any] | None = None
 
@@ -150,10 +156,10 @@ class _Drive:
         """The first window; returns seconds until its first latent was decoded."""
         begun = perf_counter()
         latents = self._denoised(self._window.latents)
-        self._decode(latents[:, 0])
+        self._decode(latents, 0)
         first_frame_s = perf_counter() - begun
         for i in range(1, self._window.new_latents):
-            self._decode(latents[:, i])
+            self._decode(latents, i)
         self._clock.add("window", perf_counter() - begun)
         return first_frame_s
 
@@ -161,37 +167,42 @@ class _Drive:
         begun = perf_counter()
         latents = self._denoised(self._window.new_latents)
         for i in range(self._window.new_latents):
-            self._decode(latents[:, i])
+            self._decode(latents, i)
         self._clock.add("window", perf_counter() - begun)
 
-    def _denoised(self, new_latents: int) -> Floats:
+    def _denoised(self, new_latents: int) -> Array:
         """Encodes so many latents and denoises the window that ends with them."""
         for _ in range(new_latents):
             self._encode()
-        control_latents = np.stack(tuple(self._control), axis=1)
-        control = self._clock.timed(CONTROL, lambda: self._engine.control(control_latents))
-        latents = self._noise.copy()
+        control_latents = self._canvas.stacked(tuple(self._control))
+        control = self._clock.timed(CONTROL, lambda: self._side.control(control_latents))
+        latents = self._canvas.part(self._noise, 0, self._window.latents)
         for step, row in enumerate(self._table.rows):
-            velocity = self._velocity(latents, control, row)
-            latents += velocity * np.float32(self._table.sigmas[step + 1] - self._table.sigmas[step])
+            # A copy, as the engine may keep or change what it is given.
+            given = self._canvas.part(latents, 0, self._window.latents)
+            velocity = self._clock.timed(STEP, partial(self._side.velocity, given, control, row))
+            self._canvas.move(latents, self._finite(velocity), step)
         return latents
-
-    def _velocity(self, latents: Floats, control: Any, row: int) -> Floats:  # noqa: ANN401 - the engine's own
-        # A copy, as the engine may keep or change what it is given.
-        given = latents.copy()
-        return _finite(self._clock.timed(STEP, lambda: self._engine.velocity(given, control, row)))
 
     def _encode(self) -> None:
         frames = next(self._groups)
         if self._encoder is None:
-            frames = np.ascontiguousarray(frames[:, :1])
-        latent, self._encoder = self._clock.timed(ENCODE, lambda: self._engine.encode(frames, self._encoder))
-        self._control.append(_finite(latent))
+            frames = frames[:, :1]
+        latent, self._encoder = self._clock.timed(ENCODE, lambda: self._side.encode(frames, self._encoder))
+        self._control.append(self._finite(latent))
 
-    def _decode(self, latent: Floats) -> None:
-        given = np.ascontiguousarray(latent)
-        frames, self._decoder = self._clock.timed(DECODE, lambda: self._engine.decode(given, self._decoder))
-        _finite(frames)
+    def _decode(self, latents: Array, i: int) -> None:
+        given = self._canvas.latent(latents, i)
+        frames, self._decoder = self._clock.timed(DECODE, lambda: self._side.decode(given, self._decoder))
+        self._finite(frames)
+
+    def _finite(self, values: Array) -> Array:
+        if self._canvas.not_finite(values):
+            raise EngineError(
+                "the engine answered with values that are no numbers (NaN or infinity), so its speed says nothing; "
+                "try another --engine or a bundle of higher precision"
+            )
+        return values
 
 
 def drawn_noise(spec: GeneratorSpec, size: Size, window: Window) -> Floats:
@@ -200,22 +211,13 @@ def drawn_noise(spec: GeneratorSpec, size: Size, window: Window) -> Floats:
     return np.random.default_rng(0).standard_normal((spec.latent_channels, window.latents, height, width), np.float32)
 
 
-def _groups(pictures: Sequence[NDArray[np.uint8]], latent_frames: int) -> Iterator[Floats]:
+def _groups(side: Side, pictures: Sequence[NDArray[np.uint8]], latent_frames: int) -> Iterator[Array]:
     """The frames of one latent after another, without end; converted beforehand, as that is no network's time."""
     count = max(1, len(pictures) // latent_frames)
     taken = [[pictures[(i * latent_frames + k) % len(pictures)] for k in range(latent_frames)] for i in range(count)]
-    made = [to_engine(group) for group in taken]
+    made = [side.pictures.shown(group) for group in taken]
     while True:
         yield from made
-
-
-def _finite(values: Floats) -> Floats:
-    if not np.isfinite(values).all():
-        raise EngineError(
-            "the engine answered with values that are no numbers (NaN or infinity), so its speed says nothing; "
-            "try another --engine or a bundle of higher precision"
-        )
-    return values
 
 
 def _check(spec: GeneratorSpec, size: Size) -> None:

@@ -17,13 +17,14 @@ from clear_rt import frames
 from clear_rt.bench.clip import Clip
 from clear_rt.bench.device import settle
 from clear_rt.bench.samples import Clock, Samples
-from clear_rt.composite import paste
 from clear_rt.config import CompositeConfig, MatteConfig, WriteConfig
 from clear_rt.crops import place
 from clear_rt.matte import grow_and_feather
+from clear_rt.pictures import Pictures
 from clear_rt.prior import Prior
 from clear_rt.profiles import Profile
 from clear_rt.shapes import Size, rescale, working_size
+from clear_rt.side import side_of
 
 if TYPE_CHECKING:
     from clear_rt.bundle import Bundle
@@ -53,7 +54,7 @@ def measure_pictures(
     working = working_size(*profile.picture, bundle.prior.short_side_px)
     matte = _matte(clip.covered, working)
     looks = _looks(Prior(engine, bundle.prior.multiple_px), profile, working)
-    fills = _fills(spec, profile, matte)
+    fills = _fills(side_of(engine).pictures, spec, profile, matte)
     results = []
     for i, frame in enumerate(decoded):
         clock.warming = i < WARMUP_FRAMES
@@ -89,20 +90,16 @@ def _looks(prior: Prior, profile: Profile, working: Size) -> Callable[[Clock, fr
 
 
 def _fills(
-    spec: GeneratorSpec, profile: Profile, matte: NDArray[np.uint8]
+    pictures: Pictures, spec: GeneratorSpec, profile: Profile, matte: NDArray[np.uint8]
 ) -> Callable[[Clock, frames.Frame], frames.Frame]:
     """What follows the decoder: back to the region's size, to the frame's own samples, and into the frame."""
     placement = place(profile.box, profile.picture, spec.multiple_px, spec.max_pixels, spec.profiles)
     config = CompositeConfig(fill="model")
     shape = (placement.profile.height_px, placement.profile.width_px, 3)
-    generated = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    generated = pictures.shown([np.random.default_rng(0).integers(0, 256, shape, np.uint8)])[:, 0]
 
     def fill(clock: Clock, frame: frames.Frame) -> frames.Frame:
-        def filled() -> frames.Frame:
-            samples = frame.samples_of(placement.restore(generated), profile.box)
-            return paste(frame, profile.box, matte, config, samples)
-
-        return clock.timed(COMPOSITE, filled)
+        return clock.timed(COMPOSITE, lambda: pictures.pasted(frame, placement, matte, config, generated))
 
     return fill
 

@@ -105,6 +105,7 @@ def bench_engine(
         cold=cold,
         ceilings=limits.as_dict(),
         not_counted=not_counted,
+        graphs=_graphs(subject.engine),
         profiles=[
             entry(each, quality, subject.spec, sizes, limits, subject.precision)
             for each, quality in zip(measured, qualities, strict=True)
@@ -202,6 +203,12 @@ def _quality(subject: Subject, plan: Plan, config: BenchConfig, tell: Tell) -> d
     tell(f"{plan.profile.name}: quality")
     reference = open_engine("onnx", subject.bundle)
     return compared(subject.engine, reference, subject.spec, plan.size, window=plan.window, steps=plan.steps)
+
+
+def _graphs(engine: Engine) -> dict[str, int] | None:
+    """How many CUDA graphs were captured in all, and the memory they share; None of an engine without any."""
+    graphs = getattr(engine, "graphs", None)
+    return None if graphs is None else {"count": graphs.count, "reserved_bytes": graphs.reserved_bytes}
 
 
 def _sizes(subject: Subject) -> tuple[Sizes | None, str | None]:

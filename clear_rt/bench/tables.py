@@ -159,6 +159,9 @@ def _about(document: Document) -> Iterator[str]:
     yield f"ceilings of {ceilings['device']}: matrix product {rates}; copy {figure(ceilings['copy_gb_per_s'])} GB/s"
     parts = "; ".join(f"{name.removesuffix('_s').replace('_', ' ')} {figure(value)} s" for name, value in cold.items())
     yield f"cold start: {parts}"
+    if document["graphs"]:
+        graphs = document["graphs"]
+        yield f"CUDA graphs: {graphs['count']}, in {figure(_megabytes(graphs['reserved_bytes']), 4)} MB that they share"
 
 
 def _notes(document: Document) -> Iterator[str]:

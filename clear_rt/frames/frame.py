@@ -32,7 +32,7 @@ class Plane:
     shift: int
 
 
-class Colour(NamedTuple):
+class Codes(NamedTuple):
     """Weights of red and blue in luma, and whether codes use their whole range: for `clear_rt.colour`."""
 
     red: float
@@ -100,9 +100,9 @@ class Frame:
         return samples_of(rgb, box, self.picture, self.planes, self._orientation)
 
     @property
-    def colour(self) -> Colour:
-        """How its codes of luma and chroma stand for R, G, B."""
-        return Colour(*luma_weights(self.picture), is_full_range(self.picture))
+    def codes(self) -> Codes:
+        """How those of luma and chroma stand for R, G, B."""
+        return Codes(*luma_weights(self.picture), is_full_range(self.picture))
 
     def edited(self) -> Frame:
         """An independent copy with writable planes: same time, colour description and side data.

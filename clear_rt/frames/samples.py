@@ -34,7 +34,7 @@ def samples_of(
     is_gray = not any(plane.kind in ("chroma", "rgb") for plane in planes)
     # swscale reads gray in full range whatever its tag says.
     full_range = is_gray or is_full_range(picture)
-    matrix = code_matrix(*luma_weights(picture), full_range=full_range).astype(np.float32)
+    matrix = code_matrix(*luma_weights(picture), full_range).astype(np.float32)
     pooled = {
         steps: _means(rgb, box, steps, _before(picture, orientation, *steps))
         for steps in {(plane.step_x_px, plane.step_y_px) for plane in planes if plane.kind != "alpha"}

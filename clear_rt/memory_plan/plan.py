@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from clear_rt.bench.sizes import Sizes
 from clear_rt.bench.work_dit import tokens_of
+from clear_rt.contents import waiting_frames
 from clear_rt.memory_plan import transformer
 from clear_rt.memory_plan.transformer import FLOAT_BYTES, HALF_BYTES
-from clear_rt.memory_plan.vae import CoderMemory, decoder_memory, encoder_memory, shared_values
+from clear_rt.memory_plan.vae import RGB, CoderMemory, decoder_memory, encoder_memory, shared_values
 from clear_rt.shapes import Size
 
 PlanPrecision = Literal["bf16", "fp8"]
@@ -23,7 +24,7 @@ CUDA_BYTES = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Networks, and how they are run. `windows`: under way at once, each with control tokens of its own.
+    """Networks, and how they are run. `windows`: under way at once, each with control latents of its own.
 
     `stored_bytes`: of a value of the weights in their files, which loading holds beside float32.
     """
@@ -104,7 +105,8 @@ def memory_plan(subject: Subject, size: Size, precision: PlanPrecision) -> Memor
         "VAE": _weight_bytes(encoder) + _weight_bytes(decoder),
         "VAE, frames kept": HALF_BYTES * (encoder.kept + decoder.kept),
         "VAE, shared buffers": HALF_BYTES * shared_values(encoder, decoder),
-        "pictures in and out": FLOAT_BYTES * (encoder.staged + decoder.staged),
+        "pictures in and out": HALF_BYTES * (encoder.staged + decoder.staged),
+        "generated frames waiting": _waiting_bytes(subject, size),
         "windows in and out": transformer.window_bytes(dit, tokens, subject.windows, fp8=fp8),
     }
     return MemoryPlan(
@@ -116,6 +118,13 @@ def memory_plan(subject: Subject, size: Size, precision: PlanPrecision) -> Memor
         decode=HALF_BYTES * decoder.alive,
         loading=_loading_bytes(subject, encoder.parameters + decoder.parameters, fp8=fp8),
     )
+
+
+def _waiting_bytes(subject: Subject, size: Size) -> int:
+    """Of frames that a window makes final at once, at most."""
+    pixels = size.width_px * size.height_px
+    window_frames = subject.window_latents * subject.sizes.vae.latent_frames
+    return waiting_frames(window_frames, pixels) * HALF_BYTES * RGB * pixels
 
 
 def _weight_bytes(coder: CoderMemory) -> int:

@@ -36,31 +36,37 @@ def weight_bytes(dit: DitShape, timesteps: int, *, fp8: bool, value_bytes: int =
 
 
 def step_bytes(dit: DitShape, tokens: int, *, fp8: bool) -> int:
-    """Alive at the peak of a step, inputs and outputs left out: in the block that needs most."""
+    """Alive at the peak of a step, inputs and outputs left out: latents, control tokens, the block that needs most."""
     quantized = len(_quantized(dit)) // len(KINDS) if fp8 else 0
     peaks = [_block_bytes(dit, tokens, value_bytes=1)] if quantized else []
     if quantized < dit.layers:
         peaks.append(_block_bytes(dit, tokens, value_bytes=HALF_BYTES))
-    latents = HALF_BYTES * tokens * PATCH_VALUES * dit.latent_channels
-    return latents + max(peaks)
+    given = HALF_BYTES * tokens * (PATCH_VALUES * dit.latent_channels + dit.width)
+    return given + max(peaks)
 
 
 def window_bytes(dit: DitShape, tokens: int, windows: int, *, fp8: bool) -> int:
-    """Latents in and velocity out, the control tokens that a step reads, and those of `windows` under way."""
-    latents = 2 * FLOAT_BYTES * tokens * PATCH_VALUES * dit.latent_channels
-    control = (1 + windows) * HALF_BYTES * tokens * dit.width
+    """Latents and control in and velocity out, and what `windows` under way have of them besides.
+
+    Latents and the sums of velocities of two windows more are resident: one ahead, one that is slid back.
+    """
+    in_and_out = 2 * HALF_BYTES + FLOAT_BYTES
+    under_way = windows * HALF_BYTES + (windows + 2) * 2 * FLOAT_BYTES
+    latents = tokens * PATCH_VALUES * dit.latent_channels * (in_and_out + under_way)
     # The scales of the rows of a product in FP8, all ones.
-    return latents + control + (FLOAT_BYTES * tokens if fp8 else 0)
+    return latents + (FLOAT_BYTES * tokens if fp8 else 0)
 
 
 def _block_bytes(dit: DitShape, tokens: int, *, value_bytes: int) -> int:
     """`value_bytes`: of what goes into linears. The block's input is alive to its end, in the caller's hands."""
     whole, given = HALF_BYTES * dit.width, value_bytes * dit.width
-    hidden = HALF_BYTES * dit.ffn_width + value_bytes * dit.ffn_width
     # x, normed; queries, keys and values, the first two once more normed and turned; attention, what is made of it.
     attended = whole + given + 3 * whole + 2 * whole + whole + whole
-    # x as it came, x now, what both attentions made, normed; the wide layer before and after GELU; what is made of it.
-    fed_forward = 2 * whole + 2 * whole + given + hidden + whole
+    # The wide layer, which GELU changes in place where its result is no narrower, then that and what is made of it.
+    wide, activated = HALF_BYTES * dit.ffn_width, value_bytes * dit.ffn_width
+    widest = max(wide + (activated if value_bytes < HALF_BYTES else 0), activated + whole)
+    # x as it came, x now, what both attentions made, normed.
+    fed_forward = 2 * whole + 2 * whole + given + widest
     probability = HALF_BYTES if dit.occlusion else 0
     return tokens * (max(attended, fed_forward) + probability)
 

@@ -64,7 +64,7 @@ def first_conv(x: Flow, channels: int) -> Layer:
         parameters=_conv(_CUBE, x.channels, channels),
         kept=x.over(PAST_FRAMES).values,
         buffers=(x.over(PAST_FRAMES + x.frames).of(filled),),
-        laid_out=_CUBE * filled * channels,
+        laid_out=_CUBE * filled * channels if filled > x.channels else 0,
         floats=channels,
         alive=x.values + made.values,
     )
@@ -78,7 +78,6 @@ def normed_conv(x: Flow, channels: int) -> Layer:
         parameters=x.channels + _conv(_CUBE, x.channels, channels),
         kept=x.over(PAST_FRAMES).values,
         buffers=(x.over(PAST_FRAMES + x.frames),),
-        laid_out=_CUBE * x.channels * channels,
         floats=x.channels + channels,
         alive=x.values + made.values,
     )
@@ -94,7 +93,6 @@ def residual(x: Flow, channels: int) -> Layer:
         parameters=first.parameters + second.parameters + (_conv(1, x.channels, channels) if past else 0),
         kept=first.kept + second.kept,
         buffers=first.buffers + second.buffers,
-        laid_out=first.laid_out + second.laid_out,
         floats=first.floats + second.floats,
         alive=x.values + past + first.made.values + second.made.values,
     )
@@ -119,7 +117,6 @@ def halving(x: Flow, *, in_time: bool, begins: bool) -> Layer:
         made=made,
         parameters=_conv(_PLANE, width, width) + (_conv(_TIME, width, width) if in_time else 0),
         kept=half.over(1).values if in_time else 0,
-        laid_out=width * width * (_PLANE + (_TIME if in_time else 0)),
         floats=width if in_time else 0,
         alive=x.values + padded.values + half.values + joined + (0 if made == half else made.values),
     )

@@ -52,7 +52,7 @@ def document(bench):
 def test_document_says_what_was_measured(document):
     assert list(document) == [
         "benchmark", "format", "time", "environment", "bundle", "engine", "kernels", "precision", "runs", "warmups",
-        "cold", "ceilings", "not_counted", "profiles", "out_of_memory", "baselines",
+        "cold", "ceilings", "not_counted", "graphs", "profiles", "out_of_memory", "baselines",
     ]  # fmt: skip
     assert (document["engine"], document["precision"], document["not_counted"]) == ("onnx", "fp32", None)
     assert document["out_of_memory"] == document["baselines"] == []

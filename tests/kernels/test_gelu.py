@@ -7,7 +7,7 @@ pytest.importorskip("triton", reason="the kernels need Triton: pip install '.[cu
 
 from torch.nn.functional import gelu as torch_gelu  # noqa: E402
 
-from clear_rt.kernels.gelu import gelu, gelu_ref, quantized, quantized_ref  # noqa: E402
+from clear_rt.kernels.gelu import gelu, gelu_, gelu_ref, quantized, quantized_ref  # noqa: E402
 from clear_rt.models.fp8 import E4M3, to_e4m3  # noqa: E402
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -56,6 +56,15 @@ def test_gelu_is_its_formula(draw, shape, dtype):
     assert_rounded(found, x)
     # Of 1 + tanh no more is right than 2**-24 of 1, in fp32, and its rounding.
     assert ((gelu_ref(x).double() - exactly(x)).abs() <= HALF_ULP[dtype] * exactly(x).abs() + 2.0**-22 * x.abs()).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_place_it_is_the_same_to_the_bit(draw, shape, dtype):
+    x = draw(*shape, dtype=dtype, scale=3.0)
+    expected = gelu(x)
+    gelu_(x)
+    assert torch.equal(x, expected)
 
 
 def test_the_formula_is_that_of_torch():
@@ -131,6 +140,7 @@ def test_ops_are_complete_for_compile_and_export(draw, device):
     torch.library.opcheck(gelu, (x, None), test_utils=checks)
     torch.library.opcheck(gelu, (x, factor), test_utils=checks)
     torch.library.opcheck(quantized, (x, factor), test_utils=checks)
+    torch.library.opcheck(gelu_, (x.clone(),), test_utils=checks)
     exported = torch.export.export(Activation(), (x,))
     assert torch.equal(exported.module()(x), gelu(x))
 

@@ -90,7 +90,7 @@ def test_what_a_step_needs(name, fp8):
         # What kernels keep of weights is made the first time.
         dit(latents, control, row)
         with Allocations() as allocations:
-            dit(latents.clone(), control, row)
+            dit(latents.clone(), dit.control(latents), row)
     tokens = control.shape[1]
     planned = transformer.step_bytes(shape, tokens, fp8=fp8)
     # Some rows of the width, and of what is held for a head and token: the bias and its factors.
@@ -101,6 +101,7 @@ def test_what_a_step_needs(name, fp8):
 
 def test_windows_by_hand():
     shape = DitShape(width=10, heads=1, layers=1, ffn_width=4, latent_channels=3, text_keys=1)
-    # Twelve values of a patch, in and out in float32; a row of ten in bfloat16 for the step and for each window.
-    assert transformer.window_bytes(shape, 7, 2, fp8=False) == 7 * (2 * 4 * 12 + 3 * 2 * 10)
-    assert transformer.window_bytes(shape, 7, 2, fp8=True) == 7 * (2 * 4 * 12 + 3 * 2 * 10 + 4)
+    # Of twelve values of a patch: latents and control in two bytes and velocity in four; control of two windows, and
+    # in float32 latents and sums of four.
+    assert transformer.window_bytes(shape, 7, 2, fp8=False) == 7 * 12 * (2 * 2 + 4 + 2 * 2 + 4 * 2 * 4)
+    assert transformer.window_bytes(shape, 7, 2, fp8=True) == 7 * (12 * (2 * 2 + 4 + 2 * 2 + 4 * 2 * 4) + 4)

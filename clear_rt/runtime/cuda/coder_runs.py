@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from clear_rt.runtime.cuda.graphs import Graphs
-from clear_rt.runtime.cuda.staging import Staged
-from clear_rt.runtime.engine import Caches, Floats
+from clear_rt.runtime.engine import Caches
 
 
 class Coder(Protocol):
@@ -26,26 +25,19 @@ MOST_FREE = 2
 
 
 class CoderRuns:
-    """Calls coders on arrays [C, T, H, W]. What it answers with for caches stands for the run, and keeps its coder.
+    """Calls coders on tensors [C, T, H, W]. What it answers with for caches stands for the run, and keeps its coder.
 
     A coder whose run is forgotten serves the next one of the same size, unless `MOST_FREE` others have become free
     since. T is 1 where a run begins, then `frames`. `make` is told the size [C, H, W].
     """
 
-    def __init__(
-        self,
-        make: Callable[[Size], Coder],
-        frames: int,
-        graphs: Graphs,
-        device: torch.device,
-        dtype: torch.dtype,
-        name: str,
-    ) -> None:
+    def __init__(self, make: Callable[[Size], Coder], frames: int, graphs: Graphs, like: Tensor, name: str) -> None:
         self._make, self._frames, self._graphs = make, frames, graphs
-        self._device, self._dtype, self._name = device, dtype, name
+        self._like, self._name = like, name
         self._free: list[tuple[Size, _Steps]] = []
 
-    def __call__(self, x: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
+    def __call__(self, x: Tensor, caches: Caches | None) -> tuple[Tensor, Caches]:
+        """x of any float, on the device -> a tensor of its own in the coder's type."""
         run = self._begun((x.shape[0], x.shape[2], x.shape[3])) if caches is None else caches[0]
         return run.steps[caches is None](x), (run,)
 
@@ -65,31 +57,29 @@ class CoderRuns:
         coder, (channels, height, width) = self._make(size), size
         steps = {}
         for begins, frames in ((False, self._frames), (True, 1)):
-            given = Staged((channels, frames, height, width), self._device)
-            steps[begins] = _Step(coder, given, begins, self._graphs, self._dtype, self._name)
+            given = self._like.new_zeros(channels, frames, height, width)
+            steps[begins] = _Step(coder, given, begins, self._graphs, self._name)
         return steps
 
 
 class _Step:
-    """A coder's step on an array of one shape."""
+    """A coder's step on a tensor of one shape."""
 
-    def __init__(
-        self, coder: Coder, given: Staged, begins: bool, graphs: Graphs, dtype: torch.dtype, name: str
-    ) -> None:
-        self._given, self._made = given, list[Staged]()
+    def __init__(self, coder: Coder, given: Tensor, begins: bool, graphs: Graphs, name: str) -> None:
+        self._given, self._made = given, list[Tensor]()
 
         def run() -> None:
-            made = coder(given.tensor.permute(1, 2, 3, 0).to(dtype).contiguous(), begins).permute(3, 0, 1, 2)
+            made = coder(given.permute(1, 2, 3, 0).contiguous(), begins).permute(3, 0, 1, 2)
             if not self._made:
-                self._made.append(Staged(tuple(made.shape), given.tensor.device))
-            self._made[0].tensor.copy_(made)
+                self._made.append(torch.empty_like(made, memory_format=torch.contiguous_format))
+            self._made[0].copy_(made)
 
         self._run = graphs.captured(run, name)
 
-    def __call__(self, x: Floats) -> Floats:
-        self._given.fill(x)
+    def __call__(self, x: Tensor) -> Tensor:
+        self._given.copy_(x)
         self._run()
-        return self._made[0].array()
+        return self._made[0].clone()
 
 
 _Steps = dict[bool, _Step]

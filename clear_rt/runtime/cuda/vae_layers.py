@@ -124,7 +124,8 @@ class Halving:
         self._ops = ops
         conv = layer.resample[1]
         assert isinstance(conv, nn.Conv2d)
-        self._weight, self._bias = conv.weight.detach().contiguous(memory_format=torch.channels_last), conv.bias
+        conv.weight.data = conv.weight.detach().contiguous(memory_format=torch.channels_last)
+        self._weight, self._bias = conv.weight.detach(), conv.bias
         self._time = None if layer.time_conv is None else (tap_major(layer.time_conv), float_bias(layer.time_conv))
         self._kept: Tensor | None = None
 
@@ -207,9 +208,11 @@ def normed_conv(norm: nn.Module, *silu_and_conv: nn.Module, ops: VaeOps, buffers
 
 
 def tap_major(conv: nn.Conv2d | nn.Conv3d) -> Tensor:
-    """Weights [N, C, ...] as [taps, N, C]."""
+    """Weights [N, C, ...] as [taps, N, C], of which the convolution's own are a view from then on: held once."""
     outputs, channels = conv.weight.shape[:2]
-    return conv.weight.detach().reshape(outputs, channels, -1).permute(2, 0, 1).contiguous()
+    laid_out = conv.weight.detach().reshape(outputs, channels, -1).permute(2, 0, 1).contiguous()
+    conv.weight.data = laid_out.permute(1, 2, 0).view(conv.weight.shape)
+    return laid_out
 
 
 def float_bias(conv: nn.Conv2d | nn.Conv3d) -> Tensor:
