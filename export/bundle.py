@@ -13,6 +13,7 @@ from typing import Any
 from clear_rt.bundle import FORMAT, open_bundle
 from clear_rt.export.checked import Checked, checked_weights, package_versions
 from clear_rt.export.config import ExportConfig
+from clear_rt.export.cubins import write_cubins
 from clear_rt.export.folder import building
 from clear_rt.export.key import Key
 from clear_rt.export.networks import Networks, build_plans, load_networks, narrow, quantized, store
@@ -75,6 +76,7 @@ def export(
         if plans is not None and "trt" in config.engines:
             narrow(networks, config)
             generator["plans"] = _planned(networks, config, plans, folder, prior, tell)
+            generator |= _compiled(plans, config, checked, folder, tell)
         manifest = {
             "format": FORMAT,
             "name": target.name,
@@ -126,6 +128,17 @@ def _planned(
         "precision": config.precision,
         "files": built.entries,
     }
+
+
+def _compiled(
+    plans: PlanConfig, config: ExportConfig, checked: Checked, folder: Path, tell: Tell
+) -> dict[str, dict[str, Any]]:
+    """The manifest's entry of our own kernels beside TensorRT's engines; nothing where there is no Triton."""
+    tell("kernels")
+    half = "fp16" if config.precision == "fp16" else "bf16"
+    capabilities = (plans.capability, *plans.more_capabilities)
+    entry = write_cubins(folder, capabilities, half, checked.sizes.head_width)
+    return {} if entry is None else {"kernels": entry}
 
 
 def _copied_prior(source: Path | None, folder: Path) -> dict[str, Any]:

@@ -26,7 +26,10 @@ HALVES: Mapping[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanConfig:
-    """Whom engines are built for and how: `capability` of the GPU, `is_here` if it is in this machine."""
+    """Whom engines are built for and how: `capability` of the GPU, `is_here` if it is in this machine.
+
+    Our own kernels are compiled for that GPU, and for those of `more_capabilities`.
+    """
 
     library: Library
     capability: int
@@ -34,6 +37,7 @@ class PlanConfig:
     level: int | None = None
     workspace_bytes: int | None = None
     timing_cache: Path | None = None
+    more_capabilities: tuple[int, ...] = ()
 
 
 class PlanSet:

@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -96,6 +96,7 @@ def compiled(capability: int, name: str) -> Compiled:
         "threads": 32 * metadata.num_warps,
         "shared_bytes": metadata.shared,
         "arguments": " ".join(variant.arguments.values()),
+        "names": " ".join(variant.arguments),
         # Triton appends pointers that its own launcher passes: memory for scratch, and for its profiler. Null where 0.
         "trailing_pointers": kernel.asm["ptx"].count(".param ") - len(variant.arguments),
         "scratch_bytes_per_program": metadata.global_scratch_size,
@@ -160,9 +161,11 @@ def table(found: Sequence[Compiled]) -> dict[str, object]:
     return {"triton": triton.__version__, "variants": dict(sorted(rows.items()))}
 
 
-def everything(chips: Sequence[int], workers: int | None = None) -> list[Compiled]:
-    """All variants for all of `chips`, in order."""
-    work = [(chip, name) for chip in chips for name in variants(chip)]
+def everything(
+    chips: Sequence[int], workers: int | None = None, wanted: Callable[[str], bool] = lambda name: True
+) -> list[Compiled]:
+    """All variants whose names are `wanted`, for all of `chips`, in order."""
+    work = [(chip, name) for chip in chips for name in variants(chip) if wanted(name)]
     with ProcessPoolExecutor(workers) as pool:
         return list(pool.map(compiled, *zip(*work, strict=True)))
 
@@ -190,7 +193,7 @@ def main() -> int:
     found = everything(chips)
     now = table(found)
     if options.cubins:
-        _write_cubins(options.cubins, found)
+        write_cubins(options.cubins, found)
     if options.write:
         TABLE.write_text(json.dumps(now, indent=1) + "\n")
     said = faults(found)
@@ -200,7 +203,8 @@ def main() -> int:
     return bool(said)
 
 
-def _write_cubins(folder: Path, found: Sequence[Compiled]) -> None:
+def write_cubins(folder: Path, found: Sequence[Compiled]) -> None:
+    """Every cubin, as NAME.sm_90.cubin, with how it is launched beside it, as NAME.sm_90.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for one in found:
         path = folder / f"{one.variant}.sm_{one.capability}"

@@ -76,6 +76,8 @@ def test_the_bundle_holds_every_engine_for_every_profile(built):
     assert (plans.capability, plans.precision, plans.library, plans.cuda) == (89, "bf16", "tensorrt_rtx", "13")
     assert all(plan.path.stat().st_size > 10_000 for plan in plans.plans.values())
     assert all(plan.activation_bytes > 0 for plan in plans.plans.values())
+    assert spec.kernels.cubins.keys() == {89}
+    assert {"window_step-bf16", "occlusion_attention-bf16-d128-bias"} <= spec.kernels.cubins[89].keys()
     assert {path.name for path in target.parent.iterdir()} == {"bundle"}
 
 
