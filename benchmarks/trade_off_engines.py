@@ -94,7 +94,7 @@ def _narrow(precision: str, bundle: Bundle, scales: Scales, device: torch.device
 def _seen(dit: BakedDit, bundle: Bundle, case: Case) -> Scales:
     """The largest inputs of linears and attention while a clip is cleaned."""
     config = RunConfig(
-        region=RegionConfig(mode="fixed", box=case.band),
+        region=RegionConfig(mode="fixed", boxes=(case.band,)),
         composite=CompositeConfig(fill="model"),
         denoise=DenoiseConfig(steps=_STEPS),
     )

@@ -148,7 +148,7 @@ def _finite(decibels: float | None) -> float | None:
 
 def _run(engine: Engine, bundle: Bundle, case: Case, choice: Choice, target: Path) -> tuple[float, float]:
     """Frames per second, and seconds of processor time; the file is without loss, so that it is what was made."""
-    region = RegionConfig(mode="full") if choice.region == "full" else RegionConfig(mode="fixed", box=case.band)
+    region = RegionConfig(mode="full") if choice.region == "full" else RegionConfig(mode="fixed", boxes=(case.band,))
     config = RunConfig(
         region=region,
         composite=CompositeConfig(fill="model"),

@@ -94,14 +94,15 @@ def bench(
     from clear_rt.bench.chart import draw
     from clear_rt.bench.run import bench as measured
     from clear_rt.frames import write_png
+    from clear_rt.text_file import write_text
 
     outputs.check_outputs(chart, (json_file, markdown))
     with stages() as tell:
         found = measured(config, tell)
     if json_file is not None:
-        outputs.write_text(json_file, document.as_text(found))
+        write_text(json_file, document.as_text(found))
     if markdown is not None:
-        outputs.write_text(markdown, tables.as_markdown(found))
+        write_text(markdown, tables.as_markdown(found))
     if chart is not None:
         write_png(chart, draw(found))
     return Told(tables.as_text(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from clear_rt.errors import ConfigError
 from clear_rt.shapes import Box
@@ -17,6 +17,10 @@ KernelsName = Literal["auto", "torch", "triton"]
 Policy = Literal["paper", "reference", "stream"]
 DecoderName = Literal["auto", "cpu", "nvdec"]
 EncoderName = Literal["auto", "cpu", "h264_nvenc", "hevc_nvenc", "av1_nvenc"]
+# Of x264's scale, where nothing else says how good or how large the result is to be.
+DEFAULT_CRF = 16
+# Less than a thumbnail takes, and more than any encoder here accepts.
+_LEAST_BITRATE, _MOST_BITRATE = 1_000, 2_000_000_000
 
 
 def _require(condition: bool, sentence: str) -> None:
@@ -29,9 +33,19 @@ def _require_one_of(option: str, value: str, names: object) -> None:
     _require(value in (*others, last), f"--{option} must be {', '.join(others)} or {last}, got {value}")
 
 
+class TimeSpan(NamedTuple):
+    """Microseconds of the video, the end excluded; None is its end."""
+
+    start_us: int
+    stop_us: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionConfig:
-    """Where and when text is looked for.
+    """Where and when text is looked for: everywhere, or inside `boxes` only; at any time, or within `times` only.
+
+    What lies in one of the boxes `keep` is never changed, as a channel's logo. `mask` is a video, or a picture for all
+    frames, whose bright pixels are the text: then nothing is looked for.
 
     `enter_probability` starts a region, `stay_probability` keeps it alive; `min_scans` scans in a row must see text
     before a region exists (clips too short for that many scans need one), and see the same: of the pixels that either
@@ -42,7 +56,10 @@ class RegionConfig:
     """
 
     mode: RegionMode = "auto"
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
+    keep: tuple[Box, ...] = ()
+    times: tuple[TimeSpan, ...] = ()
+    mask: Path | None = None
     scan_interval_us: int = 200_000
     enter_probability: float = 0.9
     stay_probability: float = 0.35
@@ -53,7 +70,12 @@ class RegionConfig:
     multiple_px: int = 16
 
     def __post_init__(self) -> None:
-        _require((self.mode == "fixed") == (self.box is not None), "region.box belongs to region.mode='fixed' only")
+        _require((self.mode == "fixed") == bool(self.boxes), "region.boxes belong to region.mode='fixed' only")
+        for start_us, stop_us in self.times:
+            _require(
+                start_us >= 0 and (stop_us is None or stop_us > start_us),
+                f"region.times must be 0 or later and end after they begin, got {start_us} to {stop_us} us",
+            )
         _require(
             0 < self.stay_probability <= self.enter_probability < 1,
             f"region needs 0 < stay_probability <= enter_probability < 1, got {self.stay_probability} and "
@@ -138,17 +160,26 @@ class ReadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteConfig:
-    """How the picture is encoded where it has to be. `crf` is x264's scale; `lossless` overrides it.
+    """How the picture is encoded where it has to be: `lossless`, else at the quality `crf`, else at `bitrate`.
 
-    `encoder` "auto" is NVENC where that is seen to work on the source's codec, else the CPU's; lossless is the CPU's.
+    `crf` is x264's scale. `bitrate` is the average in bits per second; "auto" is that of the source where its codec is
+    kept, and quality `DEFAULT_CRF` where another codec would make something else of the same rate. `encoder` "auto" is
+    NVENC where that is seen to work on the source's codec, else the CPU's; lossless is the CPU's. `smart_copy` encodes
+    only groups of pictures with text in them and copies the packets of the others, where the codec allows that.
     """
 
-    crf: int = 16
+    crf: int | None = None
+    bitrate: int | Literal["auto"] = "auto"
     lossless: bool = False
     encoder: EncoderName = "auto"
+    smart_copy: bool = False
 
     def __post_init__(self) -> None:
-        _require(0 <= self.crf <= 51, f"--crf must be 0..51, got {self.crf}")
+        _require(self.crf is None or 0 <= self.crf <= 51, f"--crf must be 0..51, got {self.crf}")
+        _require(
+            self.bitrate == "auto" or _LEAST_BITRATE <= self.bitrate <= _MOST_BITRATE,
+            f"--bitrate must be auto or 1k to 2000M, got {self.bitrate} bit/s",
+        )
         _require_one_of("encoder", self.encoder, EncoderName)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import islice
 
 from clear_rt.canvas import Array, Canvas
+from clear_rt.restart import Restartable
+from clear_rt.states import Named, Stored, numbered, require
 from clear_rt.windows import WindowPlan
 
 
@@ -32,3 +34,14 @@ class ControlFeed:
         for _ in range(self._plan.next_start(i) - window.start):
             self._kept.popleft()
         return stacked
+
+    def named(self, side: Restartable) -> Named:
+        """The state: what is kept for the next window."""
+        return numbered("kept", map(side.to_host, self._kept))
+
+    def restore(self, stored: Stored, side: Restartable, i: int, shape: tuple[int, ...]) -> None:
+        """Goes on with window i as whoever was `named` would have, its latents of that shape. Raises StateError."""
+        kept = stored.numbered("kept")
+        shared = self._plan.windows[i - 1].stop - self._plan.next_start(i - 1) if i else 0
+        require(len(kept) == shared, f"expected {shared} control latents for window {i + 1}, found {len(kept)}")
+        self._kept.extend(side.from_host(stored.array(f"kept.{k}", shape)) for k in range(shared))

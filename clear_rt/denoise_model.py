@@ -16,7 +16,7 @@ class Model(Protocol):
     """The part of an engine that denoises; arrays are those of the run's canvas."""
 
     def control(self, latents: Array) -> Array:
-        """Control latents float32 [C, L, h, w] of one window -> whatever `velocity` wants to see again."""
+        """Control latents float32 [C, L, h, w] of one window, left alone -> what `velocity` wants to see again."""
         ...
 
     def velocity(self, latents: Array, control: Array, row: int) -> Array:

@@ -9,16 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.canvas import Array
+from clear_rt.coding import Decoding, Encoding, encoded
 from clear_rt.config import DenoiseConfig
 from clear_rt.denoise import denoise
 from clear_rt.denoise_model import Model
 from clear_rt.errors import ConfigError
-from clear_rt.latents import decode_frames, encode_groups, groups
+from clear_rt.generation import Generation, Stages, encoder_state
+from clear_rt.latents import first_crop, groups
 from clear_rt.noise import Noise, drawn, from_file
 from clear_rt.pictures import Crop
 from clear_rt.report import Stopwatch
+from clear_rt.restart import Restartable
 from clear_rt.schedule import frames_of, latents_of
 from clear_rt.side import side_of
+from clear_rt.states import Stored
 from clear_rt.windows import WindowPlan, plan_windows
 
 if TYPE_CHECKING:
@@ -82,15 +86,26 @@ class CropGenerator:
         shown = self.groups(pictures, total_frames)
         return map(self.side.pictures.picture, self.frames(ordinal, shown, total_frames, watch, stepped))
 
-    def groups(self, crops: Iterable[Crop], total_frames: int) -> Iterator[Array]:
-        """What the engine is shown of the `total_frames` crops of a run, as `latents.groups`."""
+    def groups(self, crops: Iterable[Crop], total_frames: int, state: Stored | None = None) -> Iterator[Array]:
+        """What the engine is shown of the `total_frames` crops of a run, as `latents.groups`.
+
+        With a state, what it was not shown yet; `crops` then begin at `first_crop`. Raises StateError.
+        """
         return groups(
             crops,
             total_frames,
             self.side.pictures.shown,
             latent_frames=self.spec.latent_frames,
             least_latents=self.plan(total_frames).total_latents,
+            first_latent=0 if state is None else encoded(encoder_state(state)),
         )
+
+    def first_crop(self, total_frames: int, state: Stored) -> int:
+        """Which crop of a run is the first one that is still needed after a state. Raises StateError."""
+        latents = encoded(encoder_state(state))
+        if latents >= self.plan(total_frames).total_latents:
+            return total_frames
+        return first_crop(total_frames, latents, self.spec.latent_frames)
 
     def frames(
         self,
@@ -99,20 +114,24 @@ class CropGenerator:
         total_frames: int,
         watch: Stopwatch,
         stepped: Callable[[], None] = lambda: None,
-    ) -> Iterator[Array]:
+        state: Stored | None = None,
+    ) -> Generation:
         """Generated frames [3, H, W] of this side, for its `pictures`, of the `groups` of the crops of run `ordinal`.
 
         One for each of the `total_frames` crops, in their order. Pulled lazily: memory does not grow with the run. All
         work of the engine is done here. `stepped` is called after every step of every window, `calls(total_frames)`
         times in all. Raises what the engine raises, EngineError where its latents are not of the bundle's shape, and
         ConfigError where noise from a file does not fit.
+
+        With the `state` of a run, the frames after those that it had given, bit for bit, of the `groups` of the same
+        state; StateError is raised here where it is not of such a run.
         """
         plan = self.plan(total_frames)
-        control = encode_groups(
+        encoding = Encoding(
             self.side, frame_groups, latent_channels=self.spec.latent_channels, latent_px=self.spec.latent_px
         )
-        clean = denoise(
-            watch.each(control, "encode latents"),
+        denoising = denoise(
+            watch.each(encoding, "encode latents"),
             self._noise_of(ordinal),
             _Told(self.side, stepped),
             plan,
@@ -120,12 +139,25 @@ class CropGenerator:
             self.config.policy,
             self.side.canvas(plan, self._table),
         )
-        return watch.each(decode_frames(self.side, watch.each(clean, "denoise"), total_frames), "decode latents")
+        decoding = Decoding(self.side, watch.each(denoising, "denoise"), total_frames)
+        stages = Stages(encoding, denoising, decoding, plan.total_latents, self.spec.latent_px)
+        if state is not None:
+            stages.restore(state, self.side)
+        return Generation(stages, self.side, watch)
 
     @property
     def seed(self) -> int | None:
         """What the noise is drawn by, None where it comes from a file."""
         return self.config.seed if self._noise is None else None
+
+    @property
+    def signature(self) -> str:
+        """In words, what generated frames depend on besides the crops, the weights and a file of noise."""
+        spec, config = self.spec, self.config
+        latents = spec.latent_channels, spec.latent_px, spec.latent_frames
+        windows = spec.window_latents, spec.overlap_latents, spec.latents_fixed
+        engine = self.side.kept_as if isinstance(self.side, Restartable) else None
+        return f"{engine} {config.policy} {self.seed} {self._table} {latents} {windows} {spec.draft} {spec.precision}"
 
     def plan(self, total_frames: int) -> WindowPlan:
         """The windows of a run. Where the graphs take whole windows only, a short run is filled up to one."""

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from clear_rt.bundle import Bundle, GeneratorSpec, open_bundle
 from clear_rt.config import Policy
+from clear_rt.engine_facts import engine_facts
 from clear_rt.errors import ConfigError
 from clear_rt.schedule import frames_of
 from clear_rt.version import __version__
@@ -89,7 +90,7 @@ def inventory(
             f"--max-memory {max_memory} is what a plan is compared with, and there is none; add --plan WxH"
         )
     opened = open_bundle(bundle)
-    facts = {"machine": _machine(), "bundle": _bundle(opened)}
+    facts = {"machine": _machine(), "bundle": _bundle(opened), "engines": engine_facts(opened)}
     if video is not None:
         facts["video"] = _video(video)
     if plan is not None:

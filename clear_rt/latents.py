@@ -6,36 +6,22 @@ Source: reference.md 3.4: the first latent of a clip holds one frame, every othe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_rt.coding import Array, Decoder, Decoding, Encoding
+from clear_rt.coding import Codec as Codec
+from clear_rt.coding import Encoder as Encoder
 from clear_rt.errors import EngineError
 from clear_rt.schedule import frames_of, latents_of
 
 UInt8 = NDArray[np.uint8]
-# Numpy's, or what another side of an engine keeps (`clear_rt.side`).
-Array = Any
 Crop = TypeVar("Crop")
 Floats = NDArray[np.float32]
 _HALF = np.float32(127.5)
-
-
-class Encoder(Protocol):
-    """What `encode` needs of an engine: `clear_rt.runtime.engine.Engine` says what that does."""
-
-    def encode(self, frames: Array, caches: Sequence[Any] | None) -> tuple[Array, Sequence[Any]]: ...
-
-
-class Decoder(Protocol):
-    """What `decode` needs of an engine."""
-
-    def decode(self, latent: Array, caches: Sequence[Any] | None) -> tuple[Array, Sequence[Any]]: ...
-
-
-class Codec(Encoder, Decoder, Protocol):
-    """Both."""
 
 
 def encode(
@@ -60,17 +46,21 @@ def groups(
     *,
     latent_frames: int = 4,
     least_latents: int = 1,
+    first_latent: int = 0,
 ) -> Iterator[Array]:
     """The crops of one latent after another as they are `shown` to the encoder, [3, T, H, W], -1..1.
 
     T is 1, then `latent_frames`. Crops are pulled when they are needed and not held. The last one is repeated until
-    the last latent is full and there are `least_latents`. Raises ValueError where there are more or fewer crops than
-    `total_frames`.
+    the last latent is full and there are `least_latents`. From `first_latent` on, `crops` begin with the frame that
+    `first_crop` names. Raises ValueError where there are more or fewer crops than `total_frames`.
     """
     latents = max(latents_of(total_frames, latent_frames), least_latents)
+    if first_latent >= latents:
+        return
     group: list[Crop] = []
-    size = 1
-    for crop in _filled(crops, total_frames, frames_of(latents, latent_frames)):
+    begin, size = first_crop(total_frames, first_latent, latent_frames), latent_frames if first_latent else 1
+    filled = _filled(crops, begin, total_frames, frames_of(latents, latent_frames))
+    for crop in islice(filled, _frames_before(first_latent, latent_frames) - begin, None):
         group.append(crop)
         if len(group) == size:
             made = shown(group)
@@ -78,25 +68,21 @@ def groups(
             yield made
 
 
-def encode_groups(
-    engine: Encoder, frame_groups: Iterable[Array], *, latent_channels: int, latent_px: int
-) -> Iterator[Array]:
+def first_crop(total_frames: int, first_latent: int, latent_frames: int = 4) -> int:
+    """The first frame of a run whose crop is needed from a latent on: latents beyond the run repeat its last."""
+    return min(_frames_before(first_latent, latent_frames), total_frames - 1)
+
+
+def _frames_before(latent: int, latent_frames: int) -> int:
+    return frames_of(latent, latent_frames) if latent else 0
+
+
+def encode_groups(engine: Encoder, frame_groups: Iterable[Array], *, latent_channels: int, latent_px: int) -> Encoding:
     """The `groups` of a run to latents float32 [C, h, w], each as soon as its group is there.
 
     Raises EngineError where a latent is not [latent_channels, H / latent_px, W / latent_px].
     """
-    caches: Sequence[Any] | None = None
-    for frames in frame_groups:
-        height_px, width_px = frames.shape[2:]
-        latent, caches = engine.encode(frames, caches)
-        expected = (latent_channels, height_px // latent_px, width_px // latent_px)
-        if tuple(latent.shape) != expected:
-            raise EngineError(
-                f"expected latents {list(expected)} of crops of {width_px}x{height_px} (the "
-                f"bundle's latent_channels, and height and width over its latent_px), found {list(latent.shape)}; "
-                "build the bundle again"
-            )
-        yield latent
+    return Encoding(engine, frame_groups, latent_channels=latent_channels, latent_px=latent_px)
 
 
 def decode(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Iterator[Floats]:
@@ -104,23 +90,12 @@ def decode(engine: Decoder, latents: Iterable[Floats], total_frames: int) -> Ite
     return map(picture_of, decode_frames(engine, latents, total_frames))
 
 
-def decode_frames(engine: Decoder, latents: Iterable[Array], total_frames: int) -> Iterator[Array]:
+def decode_frames(engine: Decoder, latents: Iterable[Array], total_frames: int) -> Decoding:
     """Latents float32 [C, h, w] to frames [3, H, W] as the engine made them, as many as `total_frames`.
 
     Latents are pulled when they are needed. Raises ValueError where they are too few.
     """
-    caches: Sequence[Any] | None = None
-    count = 0
-    for latent in latents:
-        frames, caches = engine.decode(latent, caches)
-        for frame in frames.swapaxes(0, 1):
-            if count == total_frames:
-                break
-            count += 1
-            yield frame
-        if count == total_frames:
-            return
-    raise ValueError(f"expected latents of {total_frames} frames, got those of {count}")
+    return Decoding(engine, latents, total_frames)
 
 
 def picture_of(frame: Floats) -> Floats:
@@ -142,9 +117,9 @@ def no_numbers() -> EngineError:
     )
 
 
-def _filled(crops: Iterable[Crop], total_frames: int, filled_frames: int) -> Iterator[Crop]:
-    count = 0
-    for count, crop in enumerate(crops, start=1):  # noqa: B007 - both are used after the loop
+def _filled(crops: Iterable[Crop], first_frame: int, total_frames: int, filled_frames: int) -> Iterator[Crop]:
+    count = first_frame
+    for count, crop in enumerate(crops, start=first_frame + 1):  # noqa: B007 - both are used after the loop
         yield crop
     if count != total_frames:
         raise ValueError(f"expected {total_frames} pictures, got {count}")

@@ -41,7 +41,8 @@ class Leading:
     """One pass that feeds all runs: who asks for crops drives it, and crops of other runs wait in a queue of their own.
 
     Each run may be read on a thread of its own. No more crops wait than the furthest run has looked ahead. Decoding and
-    cutting run on other threads, at most `depth_frames` ahead of that; `stop` and `close` end them.
+    cutting run on other threads, at most `depth_frames` ahead of that; `stop` and `close` end them. `first_crops` are
+    frames, of runs that are begun later than with their first one; nothing is cut before.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Leading:
         pictures: Pictures,
         watch: Stopwatch,
         stop: Stop | None = None,
+        first_crops: Mapping[RegionRun, int] | None = None,
     ) -> None:
         self._path = path
         self._placements, self._pictures = placements, pictures
+        self._first = {run: run.start_frame for run in placements} | dict(first_crops or {})
         self._waiting: dict[RegionRun, deque[Crop]] = {run: deque() for run in placements}
         cut = watch.timed(self._crops_of, "lead: crop")
         self._cuts = spread(cut, self._within_runs(frames), depth_frames, spare_workers(), stop=stop)
@@ -63,14 +66,14 @@ class Leading:
         self._failed: BaseException | None = None
 
     def crops(self, run: RegionRun) -> Iterator[Crop]:
-        """The crops of a run as `pictures` cut them, from its first frame to its last.
+        """The crops of a run as `pictures` cut them, from its first frame, or the one of `first_crops`, to its last.
 
         Their drafts where the frames come with mattes.
 
         Raises InputError where the video ends early, and what reading it raises.
         """
         waiting = self._waiting[run]
-        for index in range(run.start_frame, run.stop_frame):
+        for index in range(self._first[run], run.stop_frame):
             while not waiting:
                 with self._reading:
                     # Another run may have read on while this one waited for the lock.
@@ -113,7 +116,7 @@ class Leading:
             for frame, matte in frames:
                 if frame.index >= stop:
                     return
-                if active := table.at(frame.index):
+                if active := tuple(run for run in table.at(frame.index) if frame.index >= self._first[run]):
                     yield _Cutting(frame, matte, active)
 
     def _crops_of(self, cutting: _Cutting) -> dict[RegionRun, Crop]:

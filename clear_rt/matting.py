@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,10 +14,11 @@ import numpy.typing as npt
 
 from clear_rt import frames
 from clear_rt.config import MatteConfig, RegionConfig
+from clear_rt.external_mask import masks
 from clear_rt.leading import Shown
-from clear_rt.matte import steady
+from clear_rt.matte import grow_and_feather, steady
 from clear_rt.prior import Prior
-from clear_rt.regions import RegionRun, Timetable
+from clear_rt.regions import RegionRun, Timetable, without
 from clear_rt.relay import Relay
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size, grow, rescale
@@ -56,10 +58,12 @@ class Matted(NamedTuple):
     matte: UInt8
 
 
-def looked(info: frames.VideoInfo, size: Size, wanted: Callable[[frames.Frame], bool]) -> Generator[Looked, None, None]:
-    """All frames, those that are `wanted` with their picture at working size."""
+def looked(
+    info: frames.VideoInfo, size: Size, wanted: Callable[[frames.Frame], bool], first_frame: int = 0
+) -> Generator[Looked, None, None]:
+    """All frames from `first_frame` on, those that are `wanted` with their picture at working size."""
     with closing(frames.read(info)) as pictures:
-        for frame in pictures:
+        for frame in islice(pictures, first_frame, None):
             yield Looked(frame, frame.rgb(size.height_px, size.width_px) if wanted(frame) else None)
 
 
@@ -73,6 +77,8 @@ class Matting:
     """Maps of one video's runs, each computed only inside its frame's regions, and mattes of them.
 
     Two passes may be under way at once, on threads of their own: one computes a frame's map, the other takes it over.
+    The one that writes begins with `first_frame`, the leading one with `first_crop`; the frames before are decoded, and
+    mattes are what they would be in a pass over all of them.
     """
 
     def __init__(
@@ -85,17 +91,20 @@ class Matting:
         matte: MatteConfig,
         watch: Stopwatch,
         stop: Stop | None = None,
+        first_frame: int = 0,
+        first_crop: int = 0,
     ) -> None:
         self._info, self._runs, self._working, self._prior = info, runs, working, prior
-        self._config, self._watch, self._stop = matte, watch, stop
-        picture = Size(info.width_px, info.height_px)
+        self._region, self._config, self._watch, self._stop = region, matte, watch, stop
+        self._picture = picture = Size(info.width_px, info.height_px)
         margin_px = CONTEXT_PX if region.mode == "fixed" else 0
         self._boxes = {run.box: grow(rescale(run.box, picture, working), margin_px, margin_px, working) for run in runs}
+        self._first_frame, self._first_crop = first_frame, first_crop
         self._relay: Relay[UInt8] | None = None
 
     def writing(self) -> Generator[Matted, None, None]:
-        """All frames with their mattes, made ahead. Where there is a leading pass, call `leading` first."""
-        return self._ahead(self._matted(""), STEADY_FRAMES)
+        """The frames with their mattes, made ahead. Where there is a leading pass, call `leading` first."""
+        return self._ahead(self._matted("", self._first_frame), STEADY_FRAMES)
 
     def leading(self) -> Generator[Shown, None, None]:
         """The same for a leading pass; its stages are those of the writing one after "lead: "."""
@@ -103,39 +112,76 @@ class Matting:
         return self._shown()
 
     def _shown(self) -> Generator[Shown, None, None]:
-        with closing(self._matted("lead: ")) as matted:
+        with closing(self._matted("lead: ", self._first_crop)) as matted:
             for item, matte in matted:
                 yield item.frame, matte
 
-    def _matted(self, pass_name: str) -> Generator[Matted, None, None]:
-        with closing(self._ahead(self._mapped(pass_name), STEADY_FRAMES)) as all_mapped:
+    def _matted(self, pass_name: str, first_frame: int) -> Generator[Matted, None, None]:
+        first_map = self._first_map(first_frame)
+        with closing(self._ahead(self._mapped(pass_name, first_map), STEADY_FRAMES)) as all_mapped:
             waiting: deque[Mapped] = deque()
             mapped = self._watch.each(all_mapped, f"{pass_name}wait for maps")
-            for matte in self._watch.each(steady(_maps(mapped, waiting), self._config), f"{pass_name}matte"):
-                yield Matted(waiting.popleft(), matte)
+            for matte in self._watch.each(self._mattes(_maps(mapped, waiting)), f"{pass_name}matte"):
+                made = Matted(waiting.popleft(), matte)
+                if made.mapped.frame.index >= first_frame:
+                    yield made
 
-    def _mapped(self, pass_name: str) -> Generator[Mapped, None, None]:
+    def _first_map(self, first_frame: int) -> int:
+        """The first frame whose map counts for a matte from `first_frame` on."""
+        return max(0, first_frame - self._config.reach_frames)
+
+    def _mattes(self, maps: Iterable[UInt8]) -> Iterator[UInt8]:
+        """A matte per map, without what is to be kept. A mask is no guess: it is grown, and that is all."""
+        config = self._config
+        if self._region.mask is None:
+            mattes = steady(maps, config)
+        else:
+            mattes = (grow_and_feather(found > 0, config.dilate_px, config.feather_px) for found in maps)
+        return (without(matte, self._region.keep, self._picture) for matte in mattes)
+
+    def _mapped(self, pass_name: str, first_map: int) -> Generator[Mapped, None, None]:
         blank = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
         blank.flags.writeable = False
         read_table, table = Timetable(self._runs), Timetable(self._runs)
-        reading = looked(self._info, self._working, lambda frame: bool(read_table.at(frame.index)))
-        with closing(self._ahead(self._watch.each(reading, f"{pass_name}decode"))) as pictures:
+        reading = looked(self._info, self._working, lambda frame: bool(read_table.at(frame.index)), first_map)
+        with (
+            closing(self._ahead(self._watch.each(reading, f"{pass_name}decode"))) as pictures,
+            closing(self._given()) as given,
+        ):
+            ours = islice(given, first_map, None)
             for item in self._watch.each(pictures, f"{pass_name}wait for frames"):
-                active = table.at(item.frame.index)
+                active, found = table.at(item.frame.index), next(ours)
                 if item.rgb is None:
                     yield Mapped(item.frame, (), blank)
                 else:
-                    compute = partial(self._occlusion, item.rgb, active, f"{pass_name}prior")
+                    compute = partial(self._occlusion, item.rgb, found, active, f"{pass_name}prior")
                     with self._watch.stage(f"{pass_name}wait for prior"):
-                        occlusion = compute() if self._relay is None else self._relay.of(item.frame.index, compute)
+                        occlusion = self._shared(item.frame.index, compute)
                     yield Mapped(item.frame, active, occlusion)
 
-    def _occlusion(self, rgb: UInt8, active: Active, stage: str) -> UInt8:
+    def _shared(self, index: int, compute: Callable[[], UInt8]) -> UInt8:
+        """What both passes ask for is computed once."""
+        # What only one of them asks for would stay in the relay for ever.
+        if self._relay is None or index < self._first_map(max(self._first_frame, self._first_crop)):
+            return compute()
+        return self._relay.of(index, compute)
+
+    def _given(self) -> Generator[UInt8 | None, None, None]:
+        """A map for every frame where somebody has them, else None for every frame."""
+        if self._region.mask is not None:
+            yield from masks(self._region.mask, self._working)
+        while True:
+            yield None
+
+    def _occlusion(self, rgb: UInt8, given: UInt8 | None, active: Active, stage: str) -> UInt8:
         with self._watch.stage(stage):
             occlusion = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
             for box in {self._boxes[run.box] for run in active}:
-                np.maximum(occlusion, self._prior(rgb, box), out=occlusion)
-        return occlusion
+                if given is None:
+                    np.maximum(occlusion, self._prior(rgb, box), out=occlusion)
+                else:
+                    occlusion[box.slices] = given[box.slices]
+        return without(occlusion, self._region.keep, self._picture)
 
     def _ahead(self, items: Iterable[T], most_frames: int = QUEUE_FRAMES) -> Generator[T, None, None]:
         return ahead(items, min(queue_frames(self._info), most_frames), stop=self._stop)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.frames import Frame, Plane
-from clear_rt.shapes import Box, Size, plane_box
+from clear_rt.shapes import Box, plane_box
 
 Samples = NDArray[Any]
 # A flat array or tensor of samples.
@@ -100,12 +100,6 @@ def part_of(frame: Frame, box: Box, margin_cells: int = 0) -> PicturePart:
     pixels = Box(left * across, top * down, cells.width_px * across, cells.height_px * down)
     views = luma.samples[pixels.slices], first.samples[cells.slices], second.samples[cells.slices]
     return PicturePart(pixels, views)
-
-
-def size_of(frame: Frame) -> Size:
-    """Of the upright picture."""
-    height_px, width_px = frame.planes[0].samples.shape
-    return Size(width_px, height_px)
 
 
 def _coloured(frame: Frame) -> tuple[Plane, ...]:

@@ -48,7 +48,7 @@ class Pictures(Protocol):
     ) -> Frame:
         """The frame with what was generated for its crop in the region: as `composite.paste`.
 
-        Raises EngineError as `latents.picture_of`.
+        Generated values that are no numbers raise EngineError here, or in `decode` before.
         """
         ...
 

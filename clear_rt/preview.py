@@ -1,18 +1,11 @@
-"""`--preview` and `--compare`: what a run did, to be looked at. Both watch a run, neither changes it."""
+"""`--preview`: a picture of what a run did."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt import frames
-from clear_rt.errors import OutputError
 from clear_rt.remover import Cleaned
-from clear_rt.shapes import working_size
 
 UInt8 = npt.NDArray[np.uint8]
 ROWS = 4
@@ -56,54 +49,3 @@ class Preview:
         rows = self._rows[:: max(1, -(-len(self._rows) // ROWS))]
         gap = np.full((GAP_PX, rows[0].shape[1], 3), 255, np.uint8)
         return np.vstack([part for row in rows for part in (row, gap)][:-1])
-
-
-@contextmanager
-def watching(
-    source: Path, target: Path, preview: Path | None, compare: Path | None, short_side_px: int
-) -> Iterator[Callable[[Cleaned], None] | None]:
-    """What `Remover` calls for every frame of the second pass; both files appear at the end of a run that went well.
-
-    The comparison shows source and result side by side, each at the prior's working size. Where no text is found there
-    is no second pass, and neither file is written.
-
-    Raises:
-        OutputError: a name with the wrong extension, or a place that cannot be written.
-    """
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise OutputError(f"--preview must end in .png, got {preview.name!r}; rename it")
-    taken = [target]
-    for path in (preview, compare):
-        if path is not None:
-            frames.check_target(source, path)
-            if any(frames.same_place(path, other) for other in taken):
-                raise OutputError(f"{path} was asked for twice, as result, preview or comparison; name different files")
-            taken.append(path)
-    if preview is None and compare is None:
-        yield None
-        return
-    watchers: list[Callable[[Cleaned], None]] = []
-    pages = Preview()
-    with ExitStack() as stack:
-        if compare is not None:
-            info = frames.probe(source)
-            size = working_size(info.width_px, info.height_px, short_side_px)
-            writer = stack.enter_context(
-                frames.PlainWriter(compare, 2 * size.width_px, size.height_px, info.rate, frames.RGB_TO_WATCH)
-            )
-            watchers.append(lambda cleaned: writer.write(_pair(cleaned), cleaned.source.time_us))
-        if preview is not None:
-            watchers.append(pages)
-
-        def watch(cleaned: Cleaned) -> None:
-            for watcher in watchers:
-                watcher(cleaned)
-
-        yield watch
-    if preview is not None and (page := pages.page()) is not None:
-        frames.write_png(preview, page)
-
-
-def _pair(cleaned: Cleaned) -> UInt8:
-    height, width = cleaned.occlusion.shape
-    return np.hstack([frame.rgb(height, width) for frame in (cleaned.source, cleaned.result)])

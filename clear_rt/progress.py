@@ -24,11 +24,15 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bar(
-    quiet: bool = False, console: Console | None = None, clock_s: Callable[[], float] | None = None
+    quiet: bool = False,
+    console: Console | None = None,
+    clock_s: Callable[[], float] | None = None,
+    title: str | None = None,
 ) -> Iterator[Callable[[str, int, int | None], None]]:
     """A callback (phase, done, total or None) that draws on `console`, and nothing where it is quiet.
 
     Without a console, on standard error; silent if that is no terminal. `clock_s` replaces the clock behind the rate.
+    `title` is a line above.
     """
     console = console or Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -43,6 +47,8 @@ def bar(
     )
     with Progress(*columns, console=console, get_time=clock_s, speed_estimate_period=_RATE_SPAN_S) as progress:
         tasks: dict[str, TaskID] = {}
+        if title is not None:
+            progress.console.print(title, markup=False, highlight=False)
 
         def tell(phase: str, done: int, total: int | None) -> None:
             if phase not in tasks:

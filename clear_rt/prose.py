@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from clear_rt.report import Report
+
+if TYPE_CHECKING:
+    from clear_rt.batch import Done
+    from clear_rt.forecast import Forecast
 
 
 def summary(report: Report) -> str:
@@ -18,8 +23,41 @@ def summary(report: Report) -> str:
         return f"{report.target}: no text found in {report.frames} frames, every stream copied as it is; {speed}"
     return (
         f"{report.target}: text removed from {report.frames_changed} of {report.frames} frames, "
-        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {_coders(report)}; {speed}"
+        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {_coders(report)}{_kept(report)}; {speed}"
     )
+
+
+def batch(results: Sequence[Done]) -> str:
+    """A line for every video, and how many there were of each kind."""
+    table = Table("video", "result", "frames", "changed", "fps", box=None)
+    for done in results:
+        report = done.report
+        figures = ("", "", "") if report is None else _of_report(report)
+        table.add_row(str(done.job.source), done.outcome, *figures)
+    counts = ", ".join(f"{sum(d.outcome == name for d in results)} {name}" for name in ("done", "skipped", "failed"))
+    return f"{_drawn(table)}\n{_counted(len(results), 'video')}: {counts}"
+
+
+def forecasts(found: Sequence[Forecast]) -> str:
+    """A line for every video of a dry run; seconds and megabytes are estimates."""
+    table = Table("video", "seconds", "with text", "runs", "regions x,y,w,h", "about seconds", "about MB", box=None)
+    for one in found:
+        boxes = " ".join(f"{box.x_px},{box.y_px},{box.width_px},{box.height_px}" for box in one.boxes)
+        times = f"{one.duration_us / 1e6:.1f}", f"{one.text_us / 1e6:.1f}"
+        table.add_row(
+            str(one.source), *times, str(one.runs), boxes, f"{one.seconds:.0f}", f"{one.size_bytes / 1e6:.1f}"
+        )
+    return f"{_drawn(table)}\nnothing was written"
+
+
+def _of_report(report: Report) -> tuple[str, str, str]:
+    return str(report.frames), str(report.frames_changed), f"{report.fps:.1f}"
+
+
+def _kept(report: Report) -> str:
+    copied = f", {_counted(report.frames_copied, 'frame')} copied" if report.frames_copied else ""
+    resumed = f", {_counted(report.frames_resumed, 'frame')} from an earlier run" if report.frames_resumed else ""
+    return copied + resumed
 
 
 def _coders(report: Report) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil
 
 import numpy as np
@@ -66,15 +68,16 @@ class RegionFinder:
 
     Keeps a box per track and one map, that of the last scan. A run begins at the scan before the first that saw it and
     ends with the first that no longer does. Runs that meet in space and time are one. Raises ConfigError where
-    region.box misses the picture.
+    one of region.boxes misses the picture.
     """
 
     def __init__(self, config: RegionConfig, picture: Size) -> None:
         self._config, self._picture = config, picture
         self._enter_level = ceil(255 * config.enter_probability)
         self._stay_level = ceil(255 * config.stay_probability)
-        self._fixed = _fixed_box(config.box, picture) if config.box is not None else None
-        self._least_scans = 1 if self._fixed else config.min_scans
+        self._fixed = [_fixed_box(box, picture) for box in config.boxes]
+        # Where somebody said where text is, one look is enough.
+        self._least_scans = 1 if self._fixed or config.mask else config.min_scans
         self._working: Size | None = None
         self._weak: NDArray[np.bool_] | None = None
         self._scans = 0
@@ -97,7 +100,7 @@ class RegionFinder:
         start = max(self._last_index, 0)
         occlusion = self._within(scan.occlusion)
         weak = occlusion >= self._stay_level
-        for blob in find_blobs(occlusion, self._enter_level, self._stay_level):
+        for blob in find_blobs(occlusion, self._enter_level, self._stay_level, is_true=self._config.mask is not None):
             self._follow(blob, start, scan.time_us, self._is_steady(weak, blob.box))
         self._weak = weak
         self._settle(scan.index)
@@ -116,13 +119,15 @@ class RegionFinder:
         return merge_runs(runs)
 
     def _within(self, occlusion: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The map without what lies outside a fixed region."""
-        if self._fixed is None:
-            return occlusion
-        box = rescale(self._fixed, self._picture, Size(occlusion.shape[1], occlusion.shape[0]))
-        inside = np.zeros_like(occlusion)
-        inside[box.slices] = occlusion[box.slices]
-        return inside
+        """The map without what lies outside of fixed regions, and in what is to be kept."""
+        working = Size(occlusion.shape[1], occlusion.shape[0])
+        inside = occlusion
+        if self._fixed:
+            inside = np.zeros_like(occlusion)
+            for box in self._fixed:
+                slices = rescale(box, self._picture, working).slices
+                inside[slices] = occlusion[slices]
+        return without(inside, self._config.keep, self._picture)
 
     def _is_alone(self, time_us: int) -> bool:
         """Whether no scan shortly before could have seen the same: at the start, and where frames last long."""
@@ -179,13 +184,36 @@ class RegionFinder:
                     self._unconfirmed.append(track)
 
     def _picture_box(self, working_box: Box) -> Box:
-        if self._fixed is not None:
-            return self._fixed
-        if self._config.mode == "full" or self._working is None:
+        assert self._working is not None
+        if self._fixed:
+            touched = [b for b in self._fixed if rescale(b, self._picture, self._working).intersects(working_box)]
+            return reduce(Box.union, touched)
+        if self._config.mode == "full":
             return whole(self._picture)
         margin_px = ceil(self._config.margin_share * self._picture.height_px)
         box = rescale(working_box, self._working, self._picture)
         return snap(grow(box, margin_px, margin_px, self._picture), self._config.multiple_px, self._picture)
+
+
+def without(matte: NDArray[np.uint8], boxes: Sequence[Box], picture: Size) -> NDArray[np.uint8]:
+    """A map or matte uint8 [h, w] of the whole `picture` with zeros in `boxes`, which are in the picture's pixels."""
+    if not boxes:
+        return matte
+    kept, working = matte.copy(), Size(matte.shape[1], matte.shape[0])
+    for box in boxes:
+        if (inside := box.clipped(picture)) is not None:
+            kept[rescale(inside, picture, working).slices] = 0
+    return kept
+
+
+def cut_runs(runs: Sequence[RegionRun], stretches: Sequence[range]) -> list[RegionRun]:
+    """What of the runs lies within stretches of frames."""
+    cut = [
+        RegionRun(max(run.start_frame, stretch.start), min(run.stop_frame, stretch.stop), run.box)
+        for run in runs
+        for stretch in stretches
+    ]
+    return sorted(run for run in cut if run.start_frame < run.stop_frame)
 
 
 class Timetable:

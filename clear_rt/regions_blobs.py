@@ -43,23 +43,26 @@ def block_counts(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
     return np.add.reduceat(rows, np.arange(0, width, BLOCK_PX), axis=1, dtype=np.uint16)
 
 
-def find_blobs(occlusion: NDArray[np.uint8], enter_level: int, stay_level: int) -> list[Blob]:
+def find_blobs(occlusion: NDArray[np.uint8], enter_level: int, stay_level: int, *, is_true: bool = False) -> list[Blob]:
     """Boxes of connected evidence in a map uint8 [h, w], specks left out.
 
-    Pixels of at least `stay_level` are joined; a blob is confident where enough of them reach `enter_level`.
+    Pixels of at least `stay_level` are joined; a blob is confident where enough of them reach `enter_level`. With
+    `is_true` the map is no guess: nothing is a speck, and all blobs are certain.
     """
     if occlusion.size == 0 or occlusion.max() < stay_level:
         return []
     weak, strong = occlusion >= stay_level, occlusion >= enter_level
     weak_counts, strong_counts = block_counts(weak), block_counts(strong)
-    evidence = weak_counts >= LEAST_BLOCK_PIXELS
+    evidence = weak_counts >= (1 if is_true else LEAST_BLOCK_PIXELS)
     blobs = []
     for rows, columns in _components(_joined(evidence)):
         seen = evidence[rows, columns]
         rows, columns = rows[seen], columns[seen]
         box = _tight_box(weak, rows, columns)
         weak_px, strong_px = int(weak_counts[rows, columns].sum()), int(strong_counts[rows, columns].sum())
-        if weak_px >= LEAST_PIXELS and max(box.width_px, box.height_px) >= LEAST_LENGTH_PX:
+        if is_true:
+            blobs.append(Blob(box, confident=True, certain=True))
+        elif weak_px >= LEAST_PIXELS and max(box.width_px, box.height_px) >= LEAST_LENGTH_PX:
             confident = strong_px >= LEAST_STRONG_PIXELS
             blobs.append(Blob(box, confident, confident and strong_px >= CERTAIN_SHARE * weak_px))
     return blobs

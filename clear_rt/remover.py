@@ -7,12 +7,14 @@ is the model's, a third pass (`leading`) cuts crops ahead of the second.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +25,23 @@ from clear_rt.canvas import Array
 from clear_rt.composite import paste
 from clear_rt.config import RunConfig
 from clear_rt.contents import Contents
-from clear_rt.errors import EngineError
+from clear_rt.errors import EngineError, InputError
 from clear_rt.generate import CropGenerator, fitting
 from clear_rt.leading import Shown
-from clear_rt.matting import Matted, Matting, looked, queue_frames
+from clear_rt.matting import Matted, Matting, queue_frames
 from clear_rt.prior import Prior
-from clear_rt.regions import RegionFinder, RegionRun, Scan
+from clear_rt.regions import RegionRun
 from clear_rt.report import Report, Stopwatch, gpu_notes
 from clear_rt.runtime.engine import Engine, open_engine
+from clear_rt.scan import Scanned, scan
+from clear_rt.scan_record import record, recorded
 from clear_rt.shapes import Box, Size, working_size
-from clear_rt.threads import Behind, Stop, ahead, spare_workers, spread
+from clear_rt.threads import Behind, Stop, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int | None], None]
+# What the first pass found, in the folder of an interrupted run.
+_FOUND = "found"
 
 
 class Cleaned(NamedTuple):
@@ -58,6 +64,20 @@ class Edited(NamedTuple):
     runs_short: int = 0
     notes: tuple[str, ...] = ()
     why_not_gpu: str | None = None
+    frames_copied: int = 0
+    frames_resumed: int = 0
+
+
+class Looked(NamedTuple):
+    """A video and what the first pass found in it."""
+
+    info: frames.VideoInfo
+    scanned: Scanned
+
+
+class _SecondPass(NamedTuple):
+    cleaned: Generator[Cleaned, None, None]
+    contents: Contents | None
 
 
 class _Edit(NamedTuple):
@@ -86,7 +106,7 @@ class Remover:
         engine: Engine | None = None,
         admit: Callable[[Size, Sequence[Box]], None] | None = None,
     ) -> None:
-        self.config, self._admit = config or RunConfig(), admit
+        self.config, self.admit = config or RunConfig(), admit
         self.bundle = bundle or open_bundle(self.config.bundle)
         fill = self.config.composite.fill
         spec = self.bundle.generator if fill == "model" else None
@@ -111,28 +131,27 @@ class Remover:
     ) -> Report:
         """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees the second pass."""
         begun, watch = time.perf_counter(), Stopwatch()
-        tell = progress or (lambda phase, done, total: None)
+        tell = progress or _untold
         info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
         frames.check_writable(info, target, self.config.write)
         may_copy = frames.copyable(info, target)
-        runs, total_frames = self._scan(info, watch, tell)
-        if runs and self._admit is not None:
-            self._admit(Size(info.width_px, info.height_px), [run.box for run in runs])
-        copied = may_copy and not runs
-        if copied:
-            with watch.stage("copy"):
-                dropped = frames.copy(info, target)
-            edited = Edited(0, "copy", tuple(dropped))
-        else:
-            edited = self._edit(info, target, runs, total_frames, watch, tell, observe)
+        with frames.Work(info.path, target, self._job()) as work:
+            scanned = self._scanned(info, work, watch, tell)
+            copied = may_copy and not scanned.runs
+            if copied:
+                with watch.stage("copy"):
+                    dropped = frames.copy(info, target)
+                edited = Edited(0, "copy", tuple(dropped))
+            else:
+                edited = self._edit(info, target, scanned, work, watch, tell, observe)
         generator = self._generator
         return Report(
             source=source,
             target=target,
-            frames=total_frames,
+            frames=scanned.frames,
             frames_changed=edited.frames_changed,
             video_copied=copied,
-            runs=tuple(runs),
+            runs=scanned.runs,
             bundle=self.bundle.name,
             engine=self.engine.name,
             fill=self.config.composite.fill,
@@ -144,60 +163,120 @@ class Remover:
             regions_scaled=edited.regions_scaled,
             runs_short=edited.runs_short,
             notes=edited.notes,
+            frames_copied=edited.frames_copied,
+            frames_resumed=edited.frames_resumed,
             decoder=info.decoder.name,
             gpu_notes=gpu_notes(decoding=info.decoder.why_not_gpu, encoding=edited.why_not_gpu),
             encoder=edited.encoder,
             dropped_streams=edited.dropped_streams,
+            intervals_us=scanned.intervals_us,
+            duration_us=scanned.duration_us,
             seconds=time.perf_counter() - begun,
             stage_seconds=watch.seconds,
         )
 
+    def _job(self) -> dict[str, Any]:
+        """All that the result depends on besides the input."""
+        files = {"bundle": self.bundle.folder / "manifest.json", "mask": self.config.region.mask}
+        hashes = {name: None if path is None else _hash_of(path) for name, path in files.items()}
+        return hashes | {"config": asdict(self.config), "engine": self.engine.name}
+
     def _working(self, info: frames.VideoInfo) -> Size:
         return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)
 
-    def _scan(self, info: frames.VideoInfo, watch: Stopwatch, tell: Progress) -> tuple[list[RegionRun], int]:
-        """First pass: where and when there is text, and how many frames there are."""
-        finder = RegionFinder(self.config.region, Size(info.width_px, info.height_px))
-        due_us, interval_us = -(1 << 62), self.config.region.scan_interval_us
+    def look(self, source: Path, progress: Progress | None = None) -> Looked:
+        """The first pass alone: where and when there is text in `source`. Raises what calling this raises of it."""
+        info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
+        scanned = scan(info, self._prior, self._working(info), self.config.region, Stopwatch(), progress or _untold)
+        return Looked(info, self._admitted(info, scanned))
 
-        def due(frame: frames.Frame) -> bool:
-            nonlocal due_us
-            if frame.time_us < due_us:
-                return False
-            due_us = frame.time_us + interval_us
-            return True
+    def _admitted(self, info: frames.VideoInfo, scanned: Scanned) -> Scanned:
+        if scanned.runs and self.admit is not None:
+            self.admit(Size(info.width_px, info.height_px), [run.box for run in scanned.runs])
+        return scanned
 
-        count = 0
-        reading = watch.each(looked(info, self._working(info), due), "scan: decode")
-        with closing(ahead(reading, queue_frames(info))) as pictures:
-            for frame, rgb in watch.each(pictures, "scan: wait"):
-                count += 1
-                if rgb is not None:
-                    with watch.stage("scan: prior"):
-                        occlusion = self._prior(rgb)
-                    with watch.stage("scan: regions"):
-                        finder.add(Scan(frame.index, frame.time_us, occlusion))
-                    tell("looking for text", count, info.frames_estimate)
-        tell("looking for text", count, count)
-        return finder.finish(count), count
+    def _scanned(self, info: frames.VideoInfo, work: frames.Work, watch: Stopwatch, tell: Progress) -> Scanned:
+        """What an interrupted run of the same job has found, or what is found now."""
+        scanned = recorded(work.load(_FOUND))
+        if scanned is None:
+            scanned = scan(info, self._prior, self._working(info), self.config.region, watch, tell)
+            work.store(_FOUND, record(scanned))
+        return self._admitted(info, scanned)
+
+    def cleaned(
+        self, source: Path, progress: Progress | None = None, found: Looked | None = None
+    ) -> Generator[Cleaned, None, None]:
+        """Every frame of `source` with its text removed, as it is made; nothing is written. Close it to stop early.
+
+        `found` is what `look` gave for it, where that was called. Raises what calling this raises, but for what is
+        written.
+        """
+        watch, tell, stop = Stopwatch(), progress or _untold, Stop()
+        info, scanned = found or self.look(source, tell)
+        runs = list(scanned.runs)
+        with self._second_pass(info, runs, watch, tell, stop) as second, stop:
+            for seen in second.cleaned:
+                if second.contents is not None:
+                    second.contents.tell()
+                tell("removing", seen.source.index + 1, scanned.frames)
+                yield seen
 
     def _edit(
         self,
         info: frames.VideoInfo,
         target: Path,
-        runs: list[RegionRun],
-        total_frames: int,
+        scanned: Scanned,
+        work: frames.Work,
         watch: Stopwatch,
         tell: Progress,
         observe: Callable[[Cleaned], None] | None,
     ) -> Edited:
         """Second pass: frames are edited on threads of their own, told of, shown and handed to the encoder on this."""
         changed, stop = 0, Stop()
+        runs = list(scanned.runs)
+        edits = frames.Edits(scanned.frames, tuple((run.start_frame, run.stop_frame) for run in runs))
+        with (
+            frames.SegmentedWriter(info, target, self.config.write, work, edits=edits) as writer,
+            Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
+            self._second_pass(info, runs, watch, tell, stop) as (cleaned, contents),
+            stop,
+        ):
+            for seen in watch.each(cleaned, "wait for composite"):
+                if contents is not None:
+                    contents.tell()
+                changed += seen.result is not seen.source
+                with watch.stage("wait for encoder"):
+                    behind.put(seen.result)
+                if observe is not None:
+                    with watch.stage("observe"):
+                        observe(seen)
+                tell("removing", seen.source.index + 1, scanned.frames)
+        edited = Edited(
+            changed,
+            writer.encoder,
+            tuple(writer.dropped_streams),
+            notes=tuple(note for note in (work.discarded, writer.why_not_smart_copy) if note),
+            why_not_gpu=writer.why_not_gpu,
+            frames_copied=writer.frames_copied,
+            frames_resumed=writer.frames_resumed,
+        )
+        if contents is None:
+            return edited
+        return edited._replace(
+            windows=contents.windows,
+            regions_scaled=contents.regions_scaled,
+            runs_short=contents.runs_short,
+            notes=edited.notes + contents.notes,
+        )
+
+    @contextmanager
+    def _second_pass(
+        self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch, tell: Progress, stop: Stop
+    ) -> Iterator[_SecondPass]:
+        """The frames as they are edited, on threads that end with the block; set `stop` before."""
         config, workers = self.config, min(spare_workers(), queue_frames(info))
         matting = Matting(info, runs, self._working(info), self._prior, config.region, config.matte, watch, stop)
         with (
-            frames.Writer(info, target, config.write) as writer,
-            Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
             self._contents(info, runs, matting, watch, tell, stop) as contents,
             closing(_edits(matting.writing(), contents, watch)) as edits,
             closing(
@@ -210,27 +289,8 @@ class Remover:
                     idle=contents.tell if contents else _nothing,
                 )
             ) as cleaned,
-            stop,
         ):
-            for seen in watch.each(cleaned, "wait for composite"):
-                if contents is not None:
-                    contents.tell()
-                changed += seen.result is not seen.source
-                with watch.stage("wait for encoder"):
-                    behind.put(seen.result)
-                if observe is not None:
-                    with watch.stage("observe"):
-                        observe(seen)
-                tell("removing", seen.source.index + 1, total_frames)
-        edited = Edited(changed, writer.encoder, tuple(writer.dropped_streams), why_not_gpu=writer.why_not_gpu)
-        if contents is None:
-            return edited
-        return edited._replace(
-            windows=contents.windows,
-            regions_scaled=contents.regions_scaled,
-            runs_short=contents.runs_short,
-            notes=contents.notes,
-        )
+            yield _SecondPass(cleaned, contents)
 
     def _contents(
         self,
@@ -274,6 +334,19 @@ def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, Non
     with closing(frames.read(info)) as pictures:
         for frame in watch.each(pictures, "lead: decode"):
             yield frame, None
+
+
+def _hash_of(path: Path) -> str:
+    """Raises InputError where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that can") from None
+
+
+def _untold(phase: str, done: int, total: int | None) -> None:
+    """Nobody is told of progress."""
 
 
 def _nothing() -> None:

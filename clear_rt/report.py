@@ -90,13 +90,20 @@ _NOTHING = _Nothing()
 class Report:
     """Frames are counted over the whole video; `frames_changed` of them differ from the source before encoding.
 
+    With smart copy `frames_copied` of them are the packets of the source; `frames_resumed` were finished by an earlier
+    run.
+
+    `intervals_us` say when the text of each of the runs is shown, in microseconds of the video's first frame on, the
+    end excluded; the video lasts `duration_us`.
+
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
     cannot take them as they are means encoding unchanged frames. `stage_seconds` are per stage (docs/STRUCTURE.md says
     of which thread) and overlap; `seconds` is wall clock. `dropped_streams` are sentences about what the container
-    refused, `notes` about what was made up for the fill, `gpu_notes` about why it was not the GPU that decoded or
-    encoded. `decoder` is "nvdec" where that gave any frame after the first pass, which is the CPU's. `policy`, `steps`
-    and `seed` are None where no model filled, `seed` also where noise came from a file; `windows` were denoised,
-    `regions_scaled` of the runs were shrunk for the model, and `runs_short` of them are shorter than its window.
+    refused, `notes` about what was made up for the fill and what was asked for in vain, `gpu_notes` about why it was
+    not the GPU that decoded or encoded. `decoder` is "nvdec" where that gave any frame after the first pass, which is
+    the CPU's. `policy`, `steps` and `seed` are None where no model filled, `seed` also where noise came from a file;
+    `windows` were denoised, `regions_scaled` of the runs were shrunk for the model, and `runs_short` of them are
+    shorter than its window.
     """
 
     source: Path
@@ -122,6 +129,10 @@ class Report:
     notes: tuple[str, ...] = ()
     decoder: str = "cpu"
     gpu_notes: tuple[str, ...] = ()
+    frames_copied: int = 0
+    frames_resumed: int = 0
+    intervals_us: tuple[tuple[int, int], ...] = ()
+    duration_us: int = 0
 
     @property
     def fps(self) -> float:

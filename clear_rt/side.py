@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clear_rt.canvas import Array, Canvas, HostCanvas
 from clear_rt.generator import StepTable
 from clear_rt.pictures import HostPictures, Pictures
+from clear_rt.restart import KeepsCaches
 from clear_rt.runtime.engine import Engine
 from clear_rt.windows import WindowPlan
 
@@ -49,6 +53,22 @@ class HostSide:
         return HostCanvas(plan, table)
 
 
+class RestartableHostSide(HostSide):
+    """The same, of an engine that keeps caches: as `clear_rt.restart.Restartable`."""
+
+    def __init__(self, engine: Engine, keeper: KeepsCaches) -> None:
+        super().__init__(engine)
+        self.kept_as, self.saved, self.restored = keeper.kept_as, keeper.saved, keeper.restored
+
+    def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array
+
+    def from_host(self, array: NDArray[Any]) -> NDArray[Any]:
+        return np.array(array)
+
+
 def side_of(engine: Engine) -> Side:
     """Where it is fastest to work with an engine."""
-    return engine.side if isinstance(engine, Resident) else HostSide(engine)
+    if isinstance(engine, Resident):
+        return engine.side
+    return RestartableHostSide(engine, engine) if isinstance(engine, KeepsCaches) else HostSide(engine)

@@ -295,9 +295,9 @@ def _launch(
 
 
 def variants(capability: int) -> Iterator[Variant]:
-    """Mode membrane in 4:2:0: the field and the result of luma and of both chroma planes."""
+    """Mode membrane in 4:2:0, of fp32 or bf16: the field and the result of luma and of both chroma planes."""
     chosen = tile(OP, capability)
-    for samples, dtype, is_chroma, to_field in product(("u8", "u16"), ("bf16", "fp16"), (False, True), (False, True)):
+    for samples, dtype, is_chroma, to_field in product(("u8", "u16"), ("bf16", "fp32"), (False, True), (False, True)):
         given, absent = pointers(
             first_ptr=samples,
             second_ptr=samples if is_chroma else None,
@@ -319,7 +319,7 @@ def variants(capability: int) -> Iterator[Variant]:
                 "SPREAD": int(is_chroma),
                 "TO_FIELD": to_field,
             },
-            # Cr of interleaved chroma begins one sample after Cb.
-            unaligned=("second_ptr",),
+            # Cr of interleaved chroma begins one sample after Cb; packed planes and parts of crops begin anywhere.
+            unaligned=("first_ptr", "second_ptr", "generated_ptr", "alpha_ptr"),
             tile=chosen,
         )

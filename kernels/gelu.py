@@ -77,7 +77,7 @@ def _gelu_fake(x: Tensor, inverse: Tensor | None = None) -> Tensor:
 
 @torch.library.custom_op("clear_rt::gelu_", mutates_args=("x",))
 def gelu_(x: Tensor) -> None:
-    """As `gelu` without `inverse`, in place: at 20,160 tokens of Wan another 361 MB would be alive. Raises as `gelu`."""
+    """As `gelu` without `inverse`, in place: at 20,160 tokens of Wan another 361 MB would be alive. Raises as that."""
     _check(Contract("gelu_"), x, None)
     _launch(x, None, x, activated=True)
 

@@ -167,16 +167,16 @@ def _yuv_to_input_fake(
 
 
 def variants(capability: int) -> Iterator[Variant]:
-    """4:2:0 of 8 and of more bits, planar or interleaved, as decoders on the GPU give it."""
+    """4:2:0 of 8 and of more bits, planar or interleaved, as decoders on the GPU give it, in fp32 or bf16."""
     chosen = tile(OP, capability)
-    for samples, dtype in product(("u8", "u16"), ("bf16", "fp16")):
+    for samples, dtype in product(("u8", "u16"), ("bf16", "fp32")):
         given, _ = pointers(luma_ptr=samples, cb_ptr=samples, cr_ptr=samples, matrix_ptr="fp32", out_ptr=dtype)
         yield Variant(
             name=f"{OP}-{samples}-{dtype}",
             kernel=yuv_to_input_kernel,
             arguments=given | dict.fromkeys(SCALARS, "i32"),
             constants={"STEP_X": 2, "STEP_Y": 2, **chosen.blocks},
-            # Cr of interleaved chroma begins one sample after Cb.
-            unaligned=("cr_ptr",),
+            # Cr of interleaved chroma begins one sample after Cb; packed planes begin anywhere.
+            unaligned=("luma_ptr", "cb_ptr", "cr_ptr"),
             tile=chosen,
         )

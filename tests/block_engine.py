@@ -15,6 +15,7 @@ import numpy as np
 from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.errors import EngineError
 from clear_rt.generator import GeneratorSpec, StepTable
+from clear_rt.states import StateError
 
 BLOCK_PX, CHANNELS = 8, 16
 SIGMAS = {2: (1.0, 0.5, 0.0), 3: (1.0, 0.75, 0.25, 0.0)}
@@ -73,7 +74,7 @@ class BlockEngine:
     `fail_after_steps` velocities, one more raises EngineError.
     """
 
-    name = "blocks"
+    name = kept_as = "blocks"
 
     def __init__(self, fail_after_steps: int | None = None) -> None:
         self.encoded_shapes: list[tuple[int, ...]] = []
@@ -89,6 +90,15 @@ class BlockEngine:
         stepped = [0 if caches is None else caches[0] + 1]
         self._valid.append(stepped)
         return stepped
+
+    def saved(self, caches: Sequence[int]) -> list[np.ndarray]:
+        return [np.array(caches, np.int64)]
+
+    def restored(self, coder: str, arrays: Sequence[np.ndarray]) -> Sequence[int]:
+        if len(arrays) != 1 or arrays[0].shape != (1,):
+            raise StateError("expected the caches of blocks")
+        self._valid.append([int(arrays[0][0])])
+        return self._valid[-1]
 
     def occlusion(self, rgb: np.ndarray) -> np.ndarray:
         return np.where(rgb.min(axis=2) >= 235, np.uint8(255), np.uint8(0))

@@ -203,5 +203,7 @@ def test_import_touches_nothing(imported: list[dict]):
 def test_public_names_are_the_documented_ones():
     import clear_rt
 
-    assert set(clear_rt.__all__) == {"remove", "RunConfig", "Report", "ClearError", "__version__"}
+    assert set(clear_rt.__all__) == {
+        "remove", "clean_frames", "clean_arrays", "detect", "RunConfig", "Report", "ClearError", "__version__",
+    }  # fmt: skip
     assert all(getattr(clear_rt, name) is not None for name in clear_rt.__all__)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import av
 import numpy as np
 
-from clear_rt.preview import GAP_PX, ROWS, Preview, watching
+from clear_rt.preview import GAP_PX, ROWS, Preview
 from clear_rt.remover import Cleaned, Remover
+from clear_rt.watched import Watched
+from clear_rt.watching import watching
 
 
 class Flat:
@@ -59,8 +61,8 @@ def test_rows_are_bounded_and_spread_over_the_run():
 
 def test_both_files_show_the_run(subtitled, tmp_path):
     target, page, beside = tmp_path / "out.mp4", tmp_path / "page.png", tmp_path / "beside.mp4"
-    with watching(subtitled, target, page, beside, 360) as observe:
-        report = Remover()(subtitled, target, observe=observe)
+    with watching(subtitled, target, Watched(page, beside), 360) as watched:
+        report = Remover()(subtitled, target, observe=watched.observe)
         assert not page.exists()
         assert not beside.exists()
     with av.open(str(beside)) as container:

@@ -246,18 +246,18 @@ def test_full_mode_takes_the_whole_picture_while_there_is_text():
 
 def test_fixed_mode_needs_one_scan_and_only_looks_inside():
     box = Box(381, 599, 533, 87)
-    config = RegionConfig(mode="fixed", box=box)
+    config = RegionConfig(mode="fixed", boxes=(box,))
     assert find(timeline("..#...."), config) == [RegionRun(5, 16, box)]
     assert find(timeline("######", TITLE), config) == []
-    assert find(timeline("#"), RegionConfig(mode="fixed", box=Box(1000, 0, 900, 900)))[:1] == []
+    assert find(timeline("#"), RegionConfig(mode="fixed", boxes=(Box(1000, 0, 900, 900),)))[:1] == []
 
 
 def test_fixed_box_is_clamped_and_refused_outside():
-    config = RegionConfig(mode="fixed", box=Box(-10, 600, 3000, 300))
+    config = RegionConfig(mode="fixed", boxes=(Box(-10, 600, 3000, 300),))
     assert find(timeline("##"), config) == [RegionRun(0, 10, Box(0, 600, 1280, 120))]
     for box in (Box(1280, 0, 10, 10), Box(0, 0, 0, 10), Box(5, -20, 10, 20)):
         with pytest.raises(ConfigError, match="1280x720"):
-            RegionFinder(RegionConfig(mode="fixed", box=box), PICTURE)
+            RegionFinder(RegionConfig(mode="fixed", boxes=(box,)), PICTURE)
 
 
 def test_scans_out_of_order_or_of_another_size_are_refused():

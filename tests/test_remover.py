@@ -263,7 +263,7 @@ def test_odd_times_survive_an_edit(tmp_path):
 def test_a_fixed_region_is_the_only_place_touched(subtitled, tmp_path):
     short = _first_frames(subtitled, tmp_path / "short.mkv", 24)
     box = Box(0, 300, 400, 104)
-    config = RunConfig(region=RegionConfig(mode="fixed", box=box), write=WriteConfig(lossless=True))
+    config = RunConfig(region=RegionConfig(mode="fixed", boxes=(box,)), write=WriteConfig(lossless=True))
     report = clear_rt.remove(short, tmp_path / "out.mkv", config)
     assert {run.box for run in report.runs} == {box}
     changed = np.zeros((404, 720), bool)
@@ -275,7 +275,7 @@ def test_a_fixed_region_is_the_only_place_touched(subtitled, tmp_path):
 
 
 def test_a_region_beside_the_picture_is_refused(subtitled, tmp_path):
-    config = RunConfig(region=RegionConfig(mode="fixed", box=Box(5000, 0, 10, 10)))
+    config = RunConfig(region=RegionConfig(mode="fixed", boxes=(Box(5000, 0, 10, 10),)))
     with pytest.raises(ConfigError):
         clear_rt.remove(subtitled, tmp_path / "out.mp4", config)
     assert not list(tmp_path.iterdir())
@@ -316,7 +316,8 @@ def test_a_run_imports_no_torch_and_no_extras(subtitled, tmp_path):
     assert done.stdout.strip() == "[]"
 
 
-def test_an_interrupt_leaves_nothing(subtitled, tmp_path):
+def test_an_interrupt_leaves_what_the_next_run_goes_on_from(subtitled, tmp_path):
+    """The result is that of a run that was not interrupted, and nothing is looked for again."""
     target = tmp_path / "out.mp4"
     target.write_bytes(b"what stood here")
 
@@ -327,8 +328,14 @@ def test_an_interrupt_leaves_nothing(subtitled, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         clear_rt.remove(subtitled, target, progress=interrupt)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clear_rt")]
-    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.mp4.clear_rt-work", "out.mp4"]
     assert target.read_bytes() == b"what stood here"
+    phases = set()
+    clear_rt.remove(subtitled, target, progress=lambda phase, done, total: phases.add(phase))
+    assert phases == {"removing"}
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+    clear_rt.remove(subtitled, tmp_path / "whole.mp4")
+    assert target.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
 def test_regions_that_are_too_much_are_refused_before_anything_is_written(subtitled, tmp_path):

@@ -208,10 +208,10 @@ def test_runs_in_every_place(tmp_path, texts, count, fixed):
 def test_odd_sizes_and_formats(tmp_path, size, pixel_format, region):
     """A fixed region begins and ends at odd pixels."""
     source = numbered_scene(tmp_path / "in.mkv", 10, size=size, pixel_format=pixel_format)
-    config = RegionConfig(mode=region, box=Box(31, 85, 115, 25) if region == "fixed" else None)
+    config = RegionConfig(mode=region, boxes=(Box(31, 85, 115, 25),) if region == "fixed" else ())
     report = _remove(source, tmp_path / "out.mkv", _config(region=config))
     if region == "fixed":
-        assert report.runs[0].box == config.box
+        assert (report.runs[0].box,) == config.boxes
     if region == "full":
         assert report.runs[0].box == whole(size)
     _assert_regions_are_generated(source, tmp_path / "out.mkv", report)
@@ -489,14 +489,14 @@ def test_an_interrupt_while_a_window_is_waited_for_ends_the_engine_with_its_step
 def test_a_full_disk_ends_all_threads(tmp_path, monkeypatch, draft):
     source, folder = numbered_scene(tmp_path / "in.mkv", 150), tmp_path / "target"
     folder.mkdir()
-    write = frames.Writer.write
+    write = frames.SegmentedWriter.write
 
     def full(self, frame):
         if frame.index == 30:
             raise OutputError("out.mkv cannot be written: no space left; make room")
         write(self, frame)
 
-    monkeypatch.setattr(frames.Writer, "write", full)
+    monkeypatch.setattr(frames.SegmentedWriter, "write", full)
     with pytest.raises(OutputError, match="no space left"):
         _remove(source, folder / "out.mkv", draft=draft)
     assert not list(folder.iterdir())

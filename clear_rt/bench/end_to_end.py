@@ -64,7 +64,9 @@ def run_end_to_end(
         bounds = replace(bundle.generator, window_latents=window.latents, overlap_latents=window.overlap)
         bundle = replace(bundle, generator=bounds)
     config = RunConfig(
-        region=RegionConfig(mode="fixed", box=profile.box), composite=CompositeConfig(fill="model"), denoise=denoise
+        region=RegionConfig(mode="fixed", boxes=(profile.box,)),
+        composite=CompositeConfig(fill="model"),
+        denoise=denoise,
     )
     remover, seen_s = Remover(config, bundle=bundle, engine=engine), list[float]()
 

@@ -1,4 +1,4 @@
-"""Where a bench writes: looked at before anything is measured, and each file appears whole or not at all."""
+"""Where a bench writes: looked at before anything is measured."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 from clear_rt import frames
 from clear_rt.errors import OutputError
-from clear_rt.frames.atomic import Partial
-from clear_rt.frames.failures import reason, remedy
 
 
 def check_outputs(chart: Path | None, others: Sequence[Path | None]) -> None:
@@ -24,15 +22,3 @@ def check_outputs(chart: Path | None, others: Sequence[Path | None]) -> None:
         if any(frames.same_place(path, other) for other in taken):
             raise OutputError(f"{path} was asked for twice; name different files")
         taken.append(path)
-
-
-def write_text(target: Path, text: str) -> None:
-    """UTF-8. Raises OutputError where `target` cannot be written; it then stays as it was."""
-    partial = Partial(target)
-    try:
-        partial.path.write_text(text, encoding="utf-8")
-        partial.commit()
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {reason(error)}; {remedy(error)}") from error
-    finally:
-        partial.discard()

@@ -83,11 +83,14 @@ def _look(path: Path) -> os.stat_result | None:
 
 
 class Partial:
-    """The hidden file beside the target that becomes the target by `commit` and vanishes by `discard`."""
+    """The hidden file that becomes the target by `commit` and vanishes by `discard`: beside the target, or `path`."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, path: Path | None = None) -> None:
         # A link stays a link: what it points at is replaced, beside which the partial file is written.
         self.target = Path(os.path.realpath(target))
+        if path is not None:
+            self.path = path
+            return
         stem = os.fsdecode(os.fsencode(self.target.stem)[:_LONGEST_STEM_BYTES])
         # The random part keeps writers of one target apart: in one process, and in containers that share a folder.
         mark = f"{os.getpid()}-{secrets.token_hex(6)}"

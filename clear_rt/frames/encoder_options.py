@@ -5,42 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from clear_rt.config import WriteConfig
+from clear_rt.config import DEFAULT_CRF, WriteConfig
 from clear_rt.frames.info import Mastering, VideoInfo
 
 
 def options_of(name: str, config: WriteConfig, info: VideoInfo, muxer: str) -> dict[str, str]:
     """Options of the encoder `name` in FFmpeg's words.
 
-    `config.crf` is x264's scale. The same number on the other scales, from the encoders' own statements of what equals
-    x264's default 23: x265 28, VP9 31, SVT-AV1 35; in between by proportion. ffv1 is always lossless. NVENC's constant
-    quality is taken for the scale of the CPU's encoder of the same codec: nobody measured how far they are apart.
+    `config.crf` is x264's scale, and `DEFAULT_CRF` where it is None and `config.bitrate` is not a number. The same
+    number on the other scales, from the encoders' own statements of what equals x264's default 23: x265 28, VP9 31,
+    SVT-AV1 35; in between by proportion. ffv1 is always lossless. NVENC's constant quality is taken for the scale of
+    the CPU's encoder of the same codec: nobody measured how far they are apart.
     """
     options = _OPTIONS[name](config)
-    return options | _extras(name, info, muxer, options)
+    return options | _extras(name, info, config, muxer, options)
+
+
+def aims_at_rate(config: WriteConfig) -> bool:
+    """Whether `options_of` sets an average bit rate instead of a quality."""
+    return config.bitrate != "auto" and config.crf is None and not config.lossless
+
+
+def _quality(config: WriteConfig, scaled: Callable[[int], str]) -> dict[str, str]:
+    """The option that says how good the result is to be, or how large."""
+    if aims_at_rate(config):
+        return {"b": str(config.bitrate)}
+    return {"crf": scaled(DEFAULT_CRF if config.crf is None else config.crf)}
 
 
 def _x264(config: WriteConfig) -> dict[str, str]:
     if config.lossless:
         return {"qp": "0", "preset": "veryfast"}
-    return {"crf": str(config.crf), "preset": "fast"}
+    return _quality(config, str) | {"preset": "fast"}
 
 
 def _x265(config: WriteConfig) -> dict[str, str]:
+    # Otherwise it writes its settings into the headers, rate and threads among them, and all segments share those.
+    quiet = "log-level=none:info=0"
     if config.lossless:
-        return {"preset": "veryfast", "x265-params": "log-level=none:lossless=1"}
-    return {"crf": _scaled(config.crf, 28, 51), "preset": "fast", "x265-params": "log-level=none"}
+        return {"preset": "veryfast", "x265-params": f"{quiet}:lossless=1"}
+    return _quality(config, partial(_scaled, 28, 51)) | {"preset": "fast", "x265-params": quiet}
 
 
 def _vp9(config: WriteConfig) -> dict[str, str]:
     speed = {"deadline": "good", "cpu-used": "4", "row-mt": "1"}
-    return speed | ({"lossless": "1"} if config.lossless else {"crf": _scaled(config.crf, 31, 63)})
+    return speed | ({"lossless": "1"} if config.lossless else _quality(config, partial(_scaled, 31, 63)))
 
 
 def _svt_av1(config: WriteConfig) -> dict[str, str]:
     if config.lossless:
         return {"preset": "8", "svtav1-params": "lossless=1"}
-    return {"preset": "8", "crf": _scaled(config.crf, 35, 63)}
+    return {"preset": "8"} | _quality(config, partial(_scaled, 35, 63))
 
 
 def _ffv1(config: WriteConfig) -> dict[str, str]:
@@ -50,8 +65,10 @@ def _ffv1(config: WriteConfig) -> dict[str, str]:
 def _nvenc(equals_x264_23: int, most: int, config: WriteConfig) -> dict[str, str]:
     if config.lossless:
         return {"preset": "p4", "tune": "lossless"}
+    quality = _quality(config, partial(_scaled, equals_x264_23, most))
     # A bit rate of 0 leaves the quality alone to decide; a quality of 0 would mean "choose one".
-    return {"preset": "p5", "rc": "vbr", "cq": _scaled(config.crf, equals_x264_23, most), "b": "0"}
+    rate = quality if "b" in quality else {"cq": quality["crf"], "b": "0"}
+    return {"preset": "p5", "rc": "vbr"} | rate
 
 
 _OPTIONS: dict[str, Callable[[WriteConfig], dict[str, str]]] = {
@@ -69,12 +86,18 @@ _OPTIONS: dict[str, Callable[[WriteConfig], dict[str, str]]] = {
 _REORDER = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
-def _scaled(crf: int, equals_x264_23: int, most: int) -> str:
+def _scaled(equals_x264_23: int, most: int, crf: int) -> str:
     return str(min(most, max(1, round(crf * equals_x264_23 / 23))))
 
 
-def _extras(name: str, info: VideoInfo, muxer: str, options: dict[str, str]) -> dict[str, str]:
+# x264 calls what came after it by the name of the profile that it narrows down.
+_NARROWER = {"Baseline": "baseline", "Constrained Baseline": "baseline", "Main": "main"}
+
+
+def _extras(name: str, info: VideoInfo, config: WriteConfig, muxer: str, options: dict[str, str]) -> dict[str, str]:
     extras: dict[str, str] = {}
+    if name == "libx264" and info.codec == "h264" and info.profile in _NARROWER and not config.lossless:
+        extras["profile"] = _NARROWER[info.profile]
     if name in ("libx264", "libx265"):
         extras |= _hdr10(name, info.mastering, options)
     if muxer == "avi" and name in _REORDER:

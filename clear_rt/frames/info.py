@@ -43,7 +43,9 @@ class VideoInfo:
 
     `sample_aspect_ratio` belongs to the stored picture. `rate` is the average in frames per second. `declared_end_us`
     is the end of the video as the container states it, None where it states none (then nothing can be missing).
-    `is_vfr` and `is_interlaced` are hints from the header and the first frame. `decoder` is what reads its frames.
+    `is_vfr` and `is_interlaced` are hints from the header and the first frame. `profile` is the codec's in FFmpeg's
+    words, `level` of H.264 and HEVC as the stream states it: ten times resp. thirty times the number. `decoder` is
+    what reads its frames.
     """
 
     path: Path
@@ -69,6 +71,8 @@ class VideoInfo:
     is_interlaced: bool
     has_side_alpha: bool
     other_streams: tuple[StreamInfo, ...]
+    profile: str | None = None
+    level: int | None = None
     decoder: Decoder = field(default_factory=Decoder, compare=False)
 
     @property

@@ -18,11 +18,14 @@ from clear_rt.frames.writable import check_place
 
 
 class Output:
-    """Container, temporary file and second source of one target; `finish` or `abandon` ends it."""
+    """Container, temporary file and second source of one target; `finish` or `abandon` ends it.
 
-    def __init__(self, source: VideoInfo, target: Path) -> None:
+    The file is written at `path`, on the target's file system, where one is given, else beside the target.
+    """
+
+    def __init__(self, source: VideoInfo, target: Path, path: Path | None = None) -> None:
         self.muxer = check_place(source, target)
-        self._partial = Partial(target)
+        self._partial = Partial(target, path)
         self.remux = Remux(source.path, self.muxer)
         with self.guarded():
             self.container: OutputContainer = av.open(

@@ -39,6 +39,9 @@ GRAY_LOSSLESS = PlainFormat(
 RGB_TO_WATCH = PlainFormat(
     "rgb24", "libx264", "yuv420p", _MPEG_RANGE, (("crf", "16"), ("preset", "fast")), (".mp4", ".mkv", ".mov")
 )
+RGB_LOSSLESS = PlainFormat(
+    "rgb24", "ffv1", "bgr0", _FULL_RANGE, (("level", "3"), ("slicecrc", "1"), ("g", "1")), (".mkv",)
+)
 
 
 class PlainWriter:

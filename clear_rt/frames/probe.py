@@ -17,6 +17,7 @@ from clear_rt.errors import InputError
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.info import Colour, Mastering, StreamInfo, VideoInfo
 from clear_rt.frames.layout import pixel_layout
+from clear_rt.frames.nal import stated_level
 from clear_rt.frames.opening import codec_name, main_video, open_input
 from clear_rt.frames.orientation import Orientation
 
@@ -103,6 +104,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, pictur
         is_interlaced=picture.interlaced_frame,
         has_side_alpha=stream.metadata.get("alpha_mode") == "1" and layout.components[-1].kind != "alpha",
         other_streams=tuple(_stream_info(s) for s in container.streams if s.index != stream.index),
+        profile=stream.codec_context.profile,
+        level=stated_level(stream.codec_context.codec.canonical_name, stream.codec_context.extradata or b""),
     )
 
 

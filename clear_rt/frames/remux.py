@@ -21,8 +21,8 @@ from clear_rt.frames.opening import codec_name, codec_of, is_cover_art, open_inp
 # Written by the muxer itself, or true of the source's encoding only.
 _FILE_TAGS_LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 _VIDEO_TAGS_LEFT_OUT = ("encoder", "DURATION", "BPS", "NUMBER_OF_", "_STATISTICS_", "SOURCE_ID")
-_MOV_FAMILY = {"mp4", "mov", "3gp"}
-_COVER_ART_MUXERS = _MOV_FAMILY
+MOV_FAMILY = {"mp4", "mov", "3gp"}
+_COVER_ART_MUXERS = MOV_FAMILY
 # MP4 fills the gaps between lines with empty ones; the muxer does so itself and would double those of the source.
 _NO_TEXT = b"\0\0"
 _CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
@@ -102,7 +102,7 @@ class Remux:
 
     def _mux(self, output: OutputContainer, packet: Packet[Any]) -> None:
         index = packet.stream_index
-        if self._muxer in _MOV_FAMILY and _is_gap(packet):
+        if self._muxer in MOV_FAMILY and _is_gap(packet):
             return
         last = self._last_dts.get(index)
         if packet.dts is not None:
@@ -134,7 +134,7 @@ class Remux:
         """MP4 keeps chapters and time code as tracks; both come out of FFmpeg as chapters and tags as well."""
         if stream.type != "data" or "mov" not in self._container.format.name:
             return False
-        return stream.discard == Discard.all or ("timecode" in stream.metadata and self._muxer in _MOV_FAMILY)
+        return stream.discard == Discard.all or ("timecode" in stream.metadata and self._muxer in MOV_FAMILY)
 
     def _attach_cover_art(self, output: OutputContainer, stream: Stream) -> None:
         with open_input(self._source) as again:
@@ -153,14 +153,14 @@ def add_copy(output: OutputContainer, stream: Stream, muxer: str) -> Stream:
     copy.disposition = stream.disposition
     if muxer == "mpegts" and stream.container.format.name == "mpegts":
         copy.id = stream.id
-    if muxer in _MOV_FAMILY and codec_name(stream) == "hevc":
+    if muxer in MOV_FAMILY and codec_name(stream) == "hevc":
         copy.codec_context.codec_tag = "hvc1"
     return copy
 
 
 def lost_pixel_shape(ratio: Fraction | None, codec: str, muxer: str) -> str | None:
     """The sentence to report where neither the codec nor, through PyAV, the container takes down non-square pixels."""
-    if not ratio or ratio == 1 or muxer in _MOV_FAMILY or codec in _CODECS_WITH_PIXEL_SHAPE:
+    if not ratio or ratio == 1 or muxer in MOV_FAMILY or codec in _CODECS_WITH_PIXEL_SHAPE:
         return None
     return (
         f"the pixel shape {ratio.numerator}:{ratio.denominator} was left out: {codec} in {muxer} cannot say it here; "

@@ -30,8 +30,7 @@ def admit_removal(video: Path, config: RunConfig, bundle: Bundle, max_memory: st
         return room.admit
     info = probe(video)
     picture = Size(info.width_px, info.height_px)
-    box = whole(picture) if config.region.box is None else config.region.box.clipped(picture)
     # A box outside of the picture is refused where regions are found.
-    if box is not None:
-        room.admit(picture, (box,))
+    clipped = [box.clipped(picture) for box in config.region.boxes or (whole(picture),)]
+    room.admit(picture, [box for box in clipped if box is not None])
     return room.admit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -18,7 +19,8 @@ from clear_rt.runtime.trt_library import library_found
 Floats = npt.NDArray[np.float32]
 Caches = Sequence[Any]
 _WHAT = {"onnx": "ONNX graphs", "trt": "a TensorRT engine", "cuda": "weights for the cuda engine"}
-_RUN_HERE = ("onnx", "cuda")
+_RUN_ANYWHERE = ("onnx", "cuda")
+_log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -54,54 +56,88 @@ class Engine(Protocol):
 
 
 def _way_out(bundle: Bundle) -> str:
-    runs = [name for name in _RUN_HERE if name in bundle.engines]
+    runs = [name for name in _RUN_ANYWHERE if name in bundle.engines]
     return f"use --engine {runs[0]}" if runs else "give a bundle that was built for onnx"
 
 
 def chosen_engine(name: EngineName, bundle: Bundle, *, generates: bool) -> EngineName:
-    """What `open_engine` opens: for `auto` cuda where the bundle holds it and there is a GPU, else onnx."""
+    """What `open_engine` opens.
+
+    For `auto` that is trt where the bundle has engines for this machine, else cuda where it holds that and there is a
+    GPU, else onnx.
+    """
     if name != "auto":
         return name
-    if not generates or "cuda" not in bundle.engines:
+    if not generates:
+        return "onnx"
+    if "trt" in bundle.engines and not trt_obstacles(bundle):
+        return "trt"
+    return _chosen_besides_trt(bundle)
+
+
+def _chosen_besides_trt(bundle: Bundle) -> EngineName:
+    if "cuda" not in bundle.engines:
         return "onnx"
     # torch takes a second to import, and may be installed in a way that does not work: only where it is of use.
     return "cuda" if "onnx" not in bundle.engines or gpu_count() > 0 else "onnx"
 
 
-def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, kernels: KernelsName = "auto") -> Engine:
-    """The engine asked for; `auto` takes `cuda` where the bundle holds it and there is a GPU, else `onnx`.
+def trt_obstacles(bundle: Bundle) -> list[str]:
+    """Why the bundle's engines of TensorRT cannot run here, each thing that differs; nothing where they fit."""
+    plans = None if bundle.generator is None else bundle.generator.plans
+    if plans is None:
+        return ["the bundle has none"]
+    return plans.obstacles(first_gpu(), library_found())
 
-    Without `generates` only the prior will be run, which every bundle holds for `onnx`. `kernels` is for `cuda`.
+
+def open_engine(name: EngineName, bundle: Bundle, *, generates: bool = True, kernels: KernelsName = "auto") -> Engine:
+    """The engine asked for; `auto` takes what `chosen_engine` says.
+
+    Without `generates` only the prior will be run, which every bundle holds for `onnx`. `kernels` is for `cuda`. Where
+    `auto` takes trt and the library does not take the engines after all, the log says so, and the next one is taken.
 
     Raises:
-        EngineError: the bundle holds nothing for that engine, this version cannot run it, or what it needs is not
+        EngineError: the bundle holds nothing for that engine, it was built for another machine, or what it needs is not
             installed; or the engine has no such kernels.
         BundleError: what the bundle holds is not ours.
     """
     chosen, held = chosen_engine(name, bundle, generates=generates), ", ".join(bundle.engines)
     if chosen not in bundle.engines and (generates or chosen != "onnx"):
+        refused = name == "auto" and "trt" in bundle.engines
+        besides = f" (and trt does not run here: {' and '.join(trt_obstacles(bundle))})" if refused else ""
         raise EngineError(
-            f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[chosen]}; {_way_out(bundle)}"
+            f"--engine {name}: bundle {bundle.name} holds {held} only, not {_WHAT[chosen]}{besides}; {_way_out(bundle)}"
         )
-    if chosen == "trt":
-        raise EngineError(f"--engine trt: bundle {bundle.name} has {_obstacle(bundle)}; {_way_out(bundle)}")
-    if chosen == "cuda":
-        return _torch_engine(bundle, kernels)
-    if kernels != "auto":
+    if kernels != "auto" and chosen != "cuda":
         remedy = (
             "name that engine" if "cuda" in bundle.engines else f"leave it out: bundle {bundle.name} holds {held} only"
         )
         raise EngineError(f"--kernels {kernels} is for --engine cuda, and {chosen} would run; {remedy}")
+    if chosen == "trt":
+        try:
+            return _trt_engine(bundle)
+        except EngineError as error:
+            others = {*bundle.engines} & {*_RUN_ANYWHERE}
+            if name != "auto" or not others:
+                raise
+            chosen = _chosen_besides_trt(bundle)
+            _log.warning("--engine auto takes %s: %s", chosen, error)
+    if chosen == "cuda":
+        return _torch_engine(bundle, kernels)
     from clear_rt.runtime.onnx import OnnxEngine
 
     return OnnxEngine(bundle)
 
 
-def _obstacle(bundle: Bundle) -> str:
-    """Why TensorRT's engines cannot run."""
-    plans = None if bundle.generator is None else bundle.generator.plans
-    obstacles = [] if plans is None else plans.obstacles(first_gpu(), library_found())
-    return f"engines, but {obstacles[0]}" if obstacles else "engines, but this version does not run TensorRT yet"
+def _trt_engine(bundle: Bundle) -> Engine:
+    obstacles = trt_obstacles(bundle)
+    if obstacles:
+        raise EngineError(
+            f"--engine trt: bundle {bundle.name} has engines, but {' and '.join(obstacles)}; {_way_out(bundle)}"
+        )
+    from clear_rt.runtime.trt.engine import TrtEngine
+
+    return TrtEngine(bundle)
 
 
 def _torch_engine(bundle: Bundle, kernels: KernelsName) -> Engine:

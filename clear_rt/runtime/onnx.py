@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnxruntime
 
 from clear_rt.bundle import Bundle, GeneratorSpec
 from clear_rt.errors import EngineError
+from clear_rt.restart import Coder, Host, check_caches
 from clear_rt.runtime.engine import Caches, Floats
 from clear_rt.runtime.onnx_prior import OnnxPrior
 from clear_rt.runtime.onnx_session import ANY, Tensor, check_tensors, first_line, open_session
@@ -26,7 +27,7 @@ class OnnxEngine:
             expected, or fails.
     """
 
-    name = "onnx"
+    name = kept_as = "onnx"
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -57,13 +58,24 @@ class OnnxEngine:
         velocity: Floats = self._run("step", feeds)[0].numpy()[0]
         return velocity
 
+    def saved(self, caches: Caches) -> Iterator[Host]:
+        """As `restart.KeepsCaches.saved`."""
+        return (cache.numpy() for cache in caches)
+
+    def restored(self, coder: Coder, arrays: Sequence[Host]) -> Caches:
+        """As `restart.KeepsCaches.restored`."""
+        session = self._session(f"{coder}_next")
+        count = sum(tensor.name.startswith("cache_") for tensor in session.get_inputs())
+        check_caches(arrays, count, 5, np.dtype(np.float32))
+        return [_value(np.array(array)) for array in arrays]
+
     def _vae_step(self, role: str, name: str, value: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         feeds = {name: _value(value)} | {f"cache_{i}": cache for i, cache in enumerate(caches or ())}
         made, *kept = self._run(f"{role}_{'first' if caches is None else 'next'}", feeds)
         return made.numpy(), kept
 
     def _run(self, role: str, feeds: Mapping[str, onnxruntime.OrtValue]) -> list[Any]:
-        session = self._sessions.get(role) or self._opened(role)
+        session = self._session(role)
         try:
             made: list[Any] = session.run_with_ort_values(None, feeds)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises classes that it does not export
@@ -79,6 +91,9 @@ class OnnxEngine:
         if self._bundle.generator is None:
             raise EngineError(f"bundle {self._bundle.name} holds no generative model; use --fill membrane")
         return self._bundle.generator
+
+    def _session(self, role: str) -> onnxruntime.InferenceSession:
+        return self._sessions.get(role) or self._opened(role)
 
     def _opened(self, role: str) -> onnxruntime.InferenceSession:
         graph = self._generator.graphs[role]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from clear_rt.errors import EngineError
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
+from clear_rt.restart import Coder, Host, check_caches
+from clear_rt.runtime.cuda.crossing import as_bits, from_bits
 from clear_rt.runtime.engine import Caches, Floats
 
 
@@ -44,6 +46,22 @@ class TorchNetworks:
             self._dit, _tensor(latents, self._dit.time), control, torch.tensor(row, device=self._dit.time.device)
         )
         return as_array(found[0])
+
+    @property
+    def kept_as(self) -> str:
+        """As `restart.KeepsCaches.kept_as`."""
+        return f"torch {self._dit.time.dtype} {self._encoder.conv1.weight.dtype} on {self._dit.time.device.type}"
+
+    def saved(self, caches: Caches) -> Iterator[Host]:
+        """As `restart.KeepsCaches.saved`."""
+        return map(as_bits, caches)
+
+    def restored(self, coder: Coder, arrays: Sequence[Host]) -> Caches:
+        """As `restart.KeepsCaches.restored`."""
+        step = self._encoder if coder == "encoder" else self._decoder
+        weight = next(step.parameters())
+        check_caches(arrays, step.cache_count, 5, as_bits(weight.new_empty(0)).dtype)
+        return [from_bits(array, weight.device) for array in arrays]
 
     @torch.inference_mode()
     def _ran(self, network: Callable[..., Any], *inputs: Tensor) -> Any:  # noqa: ANN401 - what the network returns

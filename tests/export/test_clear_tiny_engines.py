@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +28,7 @@ from clear_rt.export.scales import Scales  # noqa: E402
 from clear_rt.export.to_onnx import step_graph  # noqa: E402
 from clear_rt.models.fp8_policy import Fp8Policy, block_linears, quantized_linears  # noqa: E402
 from clear_rt.plans import PLAN_ROLES  # noqa: E402
+from clear_rt.runtime.device import gpu_count  # noqa: E402
 from clear_rt.runtime.trt_library import required_library  # noqa: E402
 from clear_rt.shapes import Size  # noqa: E402
 
@@ -63,7 +66,7 @@ class Kept(PlanSet):
     def __init__(self, folder, capability, latents=LATENTS):
         library = PlanConfig(library=required_library(), capability=capability, is_here=False)
         super().__init__(folder, [BAND], latents, library)
-        self.graphs = []
+        self.folder, self.graphs = folder, []
 
     def add(self, graphs, *, has_plugins=False):
         self.graphs.append(graphs)
@@ -132,3 +135,18 @@ def test_fp8_builds_where_there_is_any_and_keeps_weights_in_half_the_bytes(plans
     assert plans("bf16", 89).reports["step"].weights_bytes - report.weights_bytes == pytest.approx(quantised, rel=0.1)
     with pytest.raises(EngineError, match=r"no engine of step\.onnx for sm_80 .*fp8"):
         Kept(tmp_path, 80).add(graph)
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="a GPU is here: tests/runtime/test_trt_gpu.py opens engines for it")
+def test_engines_are_opened_as_far_as_the_library_goes_without_a_driver(plans, root):
+    """It makes a Runtime, reads how large an engine is, and then asks for the driver that there is not."""
+    folder = plans("bf16", 89).folder
+    command = [sys.executable, "-m", "tests.runtime.plan_child", str(folder), "89"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(PLAN_ROLES)
+    for role, line in zip(PLAN_ROLES, lines, strict=True):
+        assert line.startswith(f"TensorRT cannot load the engine {role} (")
+        assert "CUDA driver version is insufficient" in line
+        assert line.endswith("build the bundle on this machine, or use --engine cuda or onnx")

@@ -44,8 +44,8 @@ def change(folder, edit):
 def test_the_ones_of_the_bundle_are_compiled(compiled):
     folder, entry = compiled
     names = {key.removesuffix(".sm_80") for key in entry["cubins"]}
-    assert {"window_step-fp16", "window_step-fp32", "fade_overlap", "yuv_to_input-u16-fp16"} <= names
-    assert {"composite-u8-fp16-chroma-field", "pull_push-settle-error"} <= names
+    assert {"window_step-fp16", "window_step-fp32", "fade_overlap", "yuv_to_input-u16-fp32"} <= names
+    assert {"composite-u8-fp32-chroma-field", "pull_push-settle-error"} <= names
     assert not any("bf16" in name or "attention" in name for name in names)
     assert {path.name for path in folder.iterdir()} == {"launches.json", *(f"{key}.cubin" for key in entry["cubins"])}
     assert [*folder.parent.iterdir()] == [folder]

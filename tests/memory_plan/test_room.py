@@ -208,7 +208,7 @@ def test_a_removal_is_refused_before_its_engine_is_opened(bundle, on_a_gpu, subt
     def config(**region):
         return RunConfig(composite=CompositeConfig(fill="model"), engine="cuda", region=RegionConfig(**region))
 
-    whole, fixed = config(mode="full"), config(mode="fixed", box=Box(0, 300, 720, 100))
+    whole, fixed = config(mode="full"), config(mode="fixed", boxes=(Box(0, 300, 720, 100),))
     with pytest.raises(EngineError, match=r"720x416 in windows of 81 frames.*use a smaller --region \(720x"):
         admit_removal(subtitled, whole, bundle, "1300MB")
     admit_removal(subtitled, fixed, bundle, "1300MB")
@@ -217,7 +217,7 @@ def test_a_removal_is_refused_before_its_engine_is_opened(bundle, on_a_gpu, subt
     with pytest.raises(EngineError, match="a GPU with more memory"):
         admit_removal(subtitled, config(), bundle, "500MB")
     # A box outside of the picture is somebody else's to refuse.
-    admit_removal(subtitled, config(mode="fixed", box=Box(9000, 0, 16, 16)), bundle, "1300MB")
+    admit_removal(subtitled, config(mode="fixed", boxes=(Box(9000, 0, 16, 16),)), bundle, "1300MB")
     admit_removal(subtitled, RunConfig(), bundle, None)
 
 

@@ -1,16 +1,20 @@
-"""Streamed coders for runs that may be under way at once: each run has one of its own while it lasts."""
+"""Streamed coders of the `cuda` engine: both of their steps captured, on memory that stays."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from clear_rt.restart import Host
+from clear_rt.runtime import coder_runs
+from clear_rt.runtime.coder_runs import Size
+from clear_rt.runtime.cuda.crossing import as_bits, from_bits
 from clear_rt.runtime.cuda.graphs import Graphs
 from clear_rt.runtime.engine import Caches
+from clear_rt.states import StateError, integers
 
 
 class Coder(Protocol):
@@ -18,48 +22,62 @@ class Coder(Protocol):
 
     def __call__(self, frames: Tensor, begins: bool) -> Tensor: ...
 
-
-Size = tuple[int, int, int]
-# Coders without a run that are kept for the next one of their size. One for 1280x192 holds 1 GB.
-MOST_FREE = 2
+    def kept(self) -> list[Tensor]: ...
 
 
-class CoderRuns:
-    """Calls coders on tensors [C, T, H, W]. What it answers with for caches stands for the run, and keeps its coder.
-
-    A coder whose run is forgotten serves the next one of the same size, unless `MOST_FREE` others have become free
-    since. T is 1 where a run begins, then `frames`. `make` is told the size [C, H, W].
-    """
+class CoderRuns(coder_runs.CoderRuns[Tensor]):
+    """As `clear_rt.runtime.coder_runs.CoderRuns`; T is 1 where a run begins, then `frames`."""
 
     def __init__(self, make: Callable[[Size], Coder], frames: int, graphs: Graphs, like: Tensor, name: str) -> None:
-        self._make, self._frames, self._graphs = make, frames, graphs
-        self._like, self._name = like, name
-        self._free: list[tuple[Size, _Steps]] = []
+        super().__init__(lambda size: _Captured(make(size), size, frames, graphs, like, name))
 
-    def __call__(self, x: Tensor, caches: Caches | None) -> tuple[Tensor, Caches]:
-        """x of any float, on the device -> a tensor of its own in the coder's type."""
-        run = self._begun((x.shape[0], x.shape[2], x.shape[3])) if caches is None else caches[0]
-        return run.steps[caches is None](x), (run,)
+    def saved(self, caches: Caches) -> Iterator[Host]:
+        """The size that the coder was made for, and what its layers keep."""
+        coder: _Captured = caches[0].coder
+        yield integers(*coder.size)
+        yield from map(as_bits, coder.kept())
 
-    def _begun(self, size: Size) -> _Run:
-        place = next((i for i, (free, _) in enumerate(self._free) if free == size), None)
-        steps = self._captured(size) if place is None else self._free.pop(place)[1]
-        run = _Run(steps)
-        weakref.finalize(run, self._freed, size, steps)
-        return run
+    def restored(self, arrays: Sequence[Host]) -> Caches:
+        """A coder that goes on where the one that was `saved` was. Raises StateError."""
+        if not arrays or arrays[0].shape != (3,) or arrays[0].dtype.kind != "i" or not (arrays[0] > 0).all():
+            raise StateError("expected the size of a coder, and what it keeps; the state is of another engine")
+        channels, height, width = map(int, arrays[0])
+        run = self._begun((channels, height, width))
+        coder = run.coder
+        assert isinstance(coder, _Captured)
+        coder.fill(arrays[1:])
+        return (run,)
 
-    def _freed(self, size: Size, steps: _Steps) -> None:
-        self._free.append((size, steps))
-        del self._free[:-MOST_FREE]
 
-    def _captured(self, size: Size) -> _Steps:
-        """Both steps of a coder, the larger one first: the smaller then finds its memory."""
-        coder, (channels, height, width) = self._make(size), size
-        steps = {}
-        for begins, frames in ((False, self._frames), (True, 1)):
-            given = self._like.new_zeros(channels, frames, height, width)
-            steps[begins] = _Step(coder, given, begins, self._graphs, self._name)
-        return steps
+class _Captured:
+    """Both steps of a coder, the larger one captured first: the smaller then finds its memory."""
+
+    def __init__(self, coder: Coder, size: Size, frames: int, graphs: Graphs, like: Tensor, name: str) -> None:
+        channels, height, width = self.size = size
+        self._coder, self._like = coder, like
+        self._steps = {}
+        for begins, count in ((False, frames), (True, 1)):
+            given = like.new_zeros(channels, count, height, width)
+            self._steps[begins] = _Step(coder, given, begins, graphs, name)
+
+    def __call__(self, x: Tensor, begins: bool) -> Tensor:
+        return self._steps[begins](x)
+
+    def kept(self) -> list[Tensor]:
+        """What the layers keep: after a first step."""
+        return self._coder.kept()
+
+    def fill(self, arrays: Sequence[Host]) -> None:
+        """Puts arrays in the place of what the layers keep, as many and of their forms. Raises StateError."""
+        channels, height, width = self.size
+        # Layers make their memory in a first step.
+        self(self._like.new_zeros(channels, 1, height, width), True)
+        kept, given = self.kept(), [from_bits(array, self._like.device) for array in arrays]
+        forms = [[(tensor.shape, tensor.dtype) for tensor in tensors] for tensors in (kept, given)]
+        if forms[0] != forms[1]:
+            raise StateError(f"expected {len(kept)} tensors that a coder keeps, found {len(given)}, or others")
+        for mine, theirs in zip(kept, given, strict=True):
+            mine.copy_(theirs)
 
 
 class _Step:
@@ -80,13 +98,3 @@ class _Step:
         self._given.copy_(x)
         self._run()
         return self._made[0].clone()
-
-
-_Steps = dict[bool, _Step]
-
-
-class _Run:
-    """What stands for a run outside; once it is gone, its coder is free."""
-
-    def __init__(self, steps: _Steps) -> None:
-        self.steps = steps

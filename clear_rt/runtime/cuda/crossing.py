@@ -29,6 +29,19 @@ def to_host(tensor: Tensor) -> Floats:
     return found
 
 
+def as_bits(tensor: Tensor) -> npt.NDArray[Any]:
+    """An array of the same type, for bfloat16 uint16 of the same bits; a copy where the tensor is not on the host."""
+    found = tensor.detach().cpu().contiguous()
+    bits: npt.NDArray[Any] = (found.view(torch.uint16) if found.dtype == torch.bfloat16 else found).numpy()
+    return bits
+
+
+def from_bits(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """A tensor on `device`, in memory of its own, of what `as_bits` made."""
+    found = to_device(np.array(array), device)
+    return found.view(torch.bfloat16) if found.dtype == torch.uint16 else found
+
+
 def pinned(size_bytes: int, device: torch.device) -> Tensor:
     """uint8 [size_bytes] of the host that a GPU copies from and to; pageable where there is none."""
     return torch.empty(size_bytes, dtype=torch.uint8, pin_memory=device.type == "cuda")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from clear_rt.canvas import Canvas
+from clear_rt.errors import EngineError
 from clear_rt.generator import StepTable
 from clear_rt.kernels.block_ops import use_kernels
 from clear_rt.latents import no_numbers
 from clear_rt.models.baked import BakedDit
 from clear_rt.models.vae_step import DecoderStep, EncoderStep
 from clear_rt.pictures import Pictures
+from clear_rt.restart import Coder, Host
 from clear_rt.runtime.cuda.canvas import DeviceCanvas
 from clear_rt.runtime.cuda.coder_runs import CoderRuns
+from clear_rt.runtime.cuda.crossing import as_bits, from_bits
 from clear_rt.runtime.cuda.failures import told
 from clear_rt.runtime.cuda.graphs import Graphs
 from clear_rt.runtime.cuda.latent_ops import KernelLatentOps, LatentOps, TorchLatentOps
@@ -29,6 +32,7 @@ from clear_rt.runtime.cuda.vae_layers import Buffers
 from clear_rt.runtime.cuda.vae_ops import KernelVaeOps, TorchVaeOps, VaeOps
 from clear_rt.runtime.cuda.vae_stream import StreamedDecoder, StreamedEncoder
 from clear_rt.runtime.engine import Caches
+from clear_rt.states import StateError
 from clear_rt.windows import WindowPlan
 
 T = TypeVar("T")
@@ -44,6 +48,7 @@ class DeviceSide:
 
     def __init__(self, dit: BakedDit, encoder: EncoderStep, decoder: DecoderStep, *, by_kernels: bool) -> None:
         self._dit, self.device = dit, dit.time.device
+        self.kept_as = f"cuda {dit.time.dtype} on {self.device.type} {'by kernels' if by_kernels else 'by references'}"
         self.graphs = Graphs(self.device)
         self._one_at_a_time = Lock()
         vae_ops: VaeOps = TorchVaeOps()
@@ -106,6 +111,27 @@ class DeviceSide:
     def velocity(self, latents: Tensor, control: Tensor, row: int) -> Tensor:
         """[C, L, h, w], read-only and only until the next call."""
         return self._ran(lambda: self._step_of(latents.shape)(latents, control, row), latents.shape)
+
+    def saved(self, caches: Caches) -> Iterator[Host]:
+        """As `restart.KeepsCaches.saved`."""
+        # Whose caches they are makes no difference to what they hold.
+        return self._encoders.saved(caches)
+
+    def restored(self, coder: Coder, arrays: Sequence[Host]) -> Caches:
+        """As `restart.KeepsCaches.restored`."""
+        coders = self._encoders if coder == "encoder" else self._decoders
+        try:
+            return self._ran(lambda: coders.restored(arrays), (len(arrays),))
+        except EngineError as error:
+            raise StateError(f"no {coder} goes on with the state: {error}") from None
+
+    def to_host(self, array: Tensor) -> Host:
+        """As `restart.Restartable.to_host`."""
+        return as_bits(array)
+
+    def from_host(self, array: Host) -> Tensor:
+        """As `restart.Restartable.from_host`."""
+        return from_bits(array, self.device)
 
     def _step_of(self, shape: tuple[int, ...]) -> _Step:
         if shape not in self._steps:

@@ -7,6 +7,8 @@ starts a run whatever was kept before. Buffers with a border are shared by all l
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +47,36 @@ class Buffers:
         return sum(buffer.nbytes for held in self._held.values() for buffer in held)
 
 
-class NormedConv:
+class Layer(Protocol):
+    """What a coder consists of."""
+
+    def __call__(self, x: Tensor, begins: bool) -> Tensor:
+        """x [T, H, W, C] -> [T', H', W', N]."""
+        ...
+
+    def kept(self) -> Iterator[Tensor]:
+        """What is kept for the next step: memory of this layer, which is there after the first one."""
+        ...
+
+
+class Keeping:
+    """A layer that keeps one tensor, or none."""
+
+    _kept: Tensor | None = None
+
+    def kept(self) -> Iterator[Tensor]:
+        """As `Layer.kept`."""
+        if self._kept is not None:
+            yield self._kept
+
+
+class NormedConv(Keeping):
     """Norm, SiLU and a causal convolution of 3 x 3 x 3."""
 
     def __init__(self, norm: RmsNorm, conv: nn.Conv3d, ops: VaeOps, buffers: Buffers) -> None:
         self._ops, self._buffers = ops, buffers
         self._gamma = norm.gamma.detach().flatten().float()
         self._weight, self._bias = tap_major(conv), float_bias(conv)
-        self._kept: Tensor | None = None
 
     def __call__(self, x: Tensor, begins: bool, residual: Tensor | None = None) -> Tensor:
         """x [T, H, W, C] -> [T, H, W, N], plus `residual`."""
@@ -66,7 +90,7 @@ class NormedConv:
         return out
 
 
-class FirstConv:
+class FirstConv(Keeping):
     """A causal convolution of 3 x 3 x 3 on what enters a coder, channels filled up with zeros to what kernels take."""
 
     def __init__(self, conv: nn.Conv3d, ops: VaeOps, buffers: Buffers) -> None:
@@ -74,7 +98,6 @@ class FirstConv:
         self._channels = conv.in_channels + -conv.in_channels % LEAST_CHANNELS
         self._weight = functional.pad(tap_major(conv), (0, self._channels - conv.in_channels))
         self._bias = float_bias(conv)
-        self._kept: Tensor | None = None
 
     def __call__(self, x: Tensor, begins: bool) -> Tensor:
         frames, height, width, channels = x.shape
@@ -105,8 +128,13 @@ class Residual:
         past = x if self._shortcut is None else pointwise(self._shortcut, x)
         return self._second(self._first(x, begins), begins, past)
 
+    def kept(self) -> Iterator[Tensor]:
+        """As `Layer.kept`."""
+        yield from self._first.kept()
+        yield from self._second.kept()
 
-class FrameAttention:
+
+class FrameAttention(Keeping):
     """As `models.vae_blocks.AttentionBlock`."""
 
     def __init__(self, block: AttentionBlock) -> None:
@@ -117,7 +145,7 @@ class FrameAttention:
         return made[0].permute(1, 2, 3, 0).contiguous()
 
 
-class Halving:
+class Halving(Keeping):
     """As `models.vae_resample.Downsample`."""
 
     def __init__(self, layer: Downsample, ops: VaeOps) -> None:
@@ -127,7 +155,6 @@ class Halving:
         conv.weight.data = conv.weight.detach().contiguous(memory_format=torch.channels_last)
         self._weight, self._bias = conv.weight.detach(), conv.bias
         self._time = None if layer.time_conv is None else (tap_major(layer.time_conv), float_bias(layer.time_conv))
-        self._kept: Tensor | None = None
 
     def __call__(self, x: Tensor, begins: bool) -> Tensor:
         padded = functional.pad(x.permute(0, 3, 1, 2), (0, 1, 0, 1))
@@ -146,7 +173,7 @@ class Halving:
         return out
 
 
-class Doubling:
+class Doubling(Keeping):
     """As `models.vae_resample.Upsample`: a picture is never doubled in memory.
 
     Of each two rows and columns of the doubled picture one is the other; so what a 3 x 3 kernel sees there are 2 x 2
@@ -168,7 +195,6 @@ class Doubling:
             channels = self._time.in_channels
             self._time_weights = [half.contiguous() for half in torch.split(tap_major(self._time), channels, dim=1)]
             self._time_biases = list(torch.split(float_bias(self._time), channels))
-        self._kept: Tensor | None = None
 
     def __call__(self, x: Tensor, begins: bool) -> Tensor:
         x = self._bordered(x) if self._time is None else self._in_time(x, begins)

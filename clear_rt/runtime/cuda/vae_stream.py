@@ -6,7 +6,8 @@ the layers (`vae_layers`), so that a coder serves one run at a time. Source: ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 
 from torch import Tensor, nn
 
@@ -20,21 +21,30 @@ from clear_rt.runtime.cuda.vae_layers import (
     FirstConv,
     FrameAttention,
     Halving,
+    Layer,
     Residual,
     normed_conv,
     pointwise,
 )
 from clear_rt.runtime.cuda.vae_ops import VaeOps
 
-Layer = Callable[[Tensor, bool], Tensor]
+
+class Streamed:
+    """The layers of a coder."""
+
+    _layers: list[Layer]
+
+    def kept(self) -> list[Tensor]:
+        """What the layers keep for the next step, in their own memory; all of it is there after the first one."""
+        return list(chain.from_iterable(layer.kept() for layer in self._layers))
 
 
-class StreamedEncoder:
+class StreamedEncoder(Streamed):
     """Frames [T, H, W, 3] in [-1, 1] -> normalised latent [1, H/8, W/8, C]; T is 1 where a run `begins`, then 4."""
 
     def __init__(self, step: EncoderStep, ops: VaeOps, buffers: Buffers) -> None:
         coder = step.encoder
-        self._layers: list[Layer] = [FirstConv(coder.conv1, ops, buffers)]
+        self._layers = [FirstConv(coder.conv1, ops, buffers)]
         for layer in (*coder.downsamples, coder.middle, coder.head):
             self._layers += _layers(layer, ops, buffers)
         self._conv = step.conv1
@@ -45,13 +55,13 @@ class StreamedEncoder:
         return pointwise(self._conv, frames)
 
 
-class StreamedDecoder:
+class StreamedDecoder(Streamed):
     """Normalised latent [1, h, w, C] -> frames [T, 8h, 8w, 3] near [-1, 1]; T is 1 where a run `begins`, then 4."""
 
     def __init__(self, step: DecoderStep, ops: VaeOps, buffers: Buffers) -> None:
         coder = step.decoder
         self._conv = step.conv2
-        self._layers: list[Layer] = [FirstConv(coder.conv1, ops, buffers)]
+        self._layers = [FirstConv(coder.conv1, ops, buffers)]
         for layer in (coder.middle, *coder.upsamples, coder.head):
             self._layers += _layers(layer, ops, buffers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -88,6 +88,16 @@ class DeviceArray:
             strides=(*strides, *self.strides[rest:]),
         )
 
+    def __iter__(self) -> Iterator[DeviceArray]:
+        return (self[i] for i in range(len(self)))
+
+    def swapaxes(self, first: int, second: int) -> DeviceArray:
+        """A view with two axes in each other's place."""
+        order = list(range(len(self.shape)))
+        order[first], order[second] = order[second], order[first]
+        shape, strides = (tuple(sizes[axis] for axis in order) for sizes in (self.shape, self.strides))
+        return replace(self, shape=shape, strides=strides)
+
     def viewed(self, shape: Sequence[int], dtype: str | None = None) -> DeviceArray:
         """The same memory in another shape and type. Raises ValueError where it has gaps or another size."""
         dtype = self.dtype if dtype is None else dtype
@@ -98,6 +108,10 @@ class DeviceArray:
                 f"got {self.size_bytes} in {[*self.shape]} with strides {[*self.strides]}"
             )
         return replace(self, shape=tuple(shape), strides=dense_strides(shape), dtype=dtype)
+
+    def reshape(self, shape: Sequence[int]) -> DeviceArray:
+        """As `viewed`, by the name that numpy and torch have for it."""
+        return self.viewed(shape)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

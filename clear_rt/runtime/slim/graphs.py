@@ -40,17 +40,18 @@ class Graphs:
     def captured(self, work: Work, name: str, stream: Stream) -> Work:
         """`work`, which launches on the stream that it is given and nowhere else, as one launch on any stream.
 
-        It runs once on `stream` before, and leaves behind what that does. Memory has to be made before, too. Where the
-        driver does not capture it, the result is `work` itself, and `refused` and the log say why. Raises what `work`
-        raises when it runs.
+        It runs once on `stream` before, and leaves behind what that does. Memory has to be made before, too. Where it
+        cannot be captured, the result is `work` itself; `refused` says why, and so does the log, once for every name.
+        Raises what `work` raises when it runs.
         """
         work(stream)
         stream.synchronize()
         try:
             executable = self._executable(work)
         except EngineError as error:
+            if name not in self.refused:
+                _log.warning("%s runs without a graph: %s", name, error)
             self.refused[name] = str(error)
-            _log.warning("%s runs without a graph: %s", name, error)
             return work
         self.count += 1
         return Replay(self._context, executable, work, name)

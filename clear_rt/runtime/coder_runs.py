@@ -1,0 +1,52 @@
+"""Streamed coders for runs that may be under way at once: each run has one of its own while it lasts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from clear_rt.runtime.engine import Caches
+
+# An array of any library on the GPU.
+A = TypeVar("A", bound=Any)
+# Takes the next frames or the next latent of a run, and whether the run begins with it.
+Coder = Callable[[A, bool], A]
+Size = tuple[int, int, int]
+# Coders without a run that are kept for the next one of their size. One for 1280x192 holds 1 GB.
+MOST_FREE = 2
+
+
+class CoderRuns(Generic[A]):
+    """Calls coders on arrays [C, T, H, W]. What it answers with for caches stands for the run, and keeps its coder.
+
+    A coder whose run is forgotten serves the next one of the same size, unless `MOST_FREE` others have become free
+    since. `make` is told the size [C, H, W].
+    """
+
+    def __init__(self, make: Callable[[Size], Coder[A]]) -> None:
+        self._make = make
+        self._free: list[tuple[Size, Coder[A]]] = []
+
+    def __call__(self, x: A, caches: Caches | None) -> tuple[A, Caches]:
+        """x of any float, on the device -> an array of its own in the coder's type."""
+        run = self._begun((x.shape[0], x.shape[2], x.shape[3])) if caches is None else caches[0]
+        return run.coder(x, caches is None), (run,)
+
+    def _begun(self, size: Size) -> _Run[A]:
+        place = next((i for i, (free, _) in enumerate(self._free) if free == size), None)
+        coder = self._make(size) if place is None else self._free.pop(place)[1]
+        run = _Run(coder)
+        weakref.finalize(run, self._freed, size, coder)
+        return run
+
+    def _freed(self, size: Size, coder: Coder[A]) -> None:
+        self._free.append((size, coder))
+        del self._free[:-MOST_FREE]
+
+
+class _Run(Generic[A]):
+    """What stands for a run outside; once it is gone, its coder is free."""
+
+    def __init__(self, coder: Coder[A]) -> None:
+        self.coder = coder

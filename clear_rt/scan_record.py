@@ -1,0 +1,40 @@
+"""What the first pass found, as bytes that an interrupted run leaves for the next."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+from clear_rt.regions import RegionRun
+from clear_rt.scan import Scanned
+from clear_rt.shapes import Box
+from clear_rt.states import StateError, integers, packed, unpacked
+
+_COLUMNS = 6
+
+
+def record(scanned: Scanned) -> bytes:
+    """For `recorded`."""
+    rows = [
+        (run.start_frame, run.stop_frame, run.box.x_px, run.box.y_px, run.box.width_px, run.box.height_px)
+        for run in scanned.runs
+    ]
+    runs = np.array(rows, np.int64).reshape(-1, _COLUMNS)
+    times_us = np.array(scanned.times_us, np.int64)
+    return packed([("runs", runs), ("times_us", times_us), ("end_us", integers(scanned.end_us))])
+
+
+def recorded(data: bytes | None) -> Scanned | None:
+    """What was found then; None where there is nothing, or it is of no use."""
+    if data is None:
+        return None
+    try:
+        stored = unpacked(data)
+        rows, times_us, end_us = (stored.any(name) for name in ("runs", "times_us", "end_us"))
+    except StateError:
+        return None
+    if rows.ndim != 2 or rows.shape[1] != _COLUMNS or times_us.ndim != 1 or end_us.shape != (1,):
+        return None
+    runs = tuple(RegionRun(start, stop, Box(*box)) for start, stop, *box in rows.tolist())
+    return Scanned(runs, array("q", times_us.tobytes()), int(end_us[0]))
