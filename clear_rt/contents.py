@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +30,8 @@ UInt8 = NDArray[np.uint8]
 # and no more than this. At 720p a whole picture's crop takes 2.8 MB, and what is generated for it 11 MB.
 CROPS_BYTES = 1 << 28
 GENERATED_BYTES = 1 << 29
+# Of the time, at most, goes into states. At the real size one takes 2 GB, mostly frames that the VAE keeps.
+STATE_SHARE = 0.05
 
 
 class Contents:
@@ -41,7 +44,8 @@ class Contents:
     From the first frame of a `start` on it is the same bit for bit, and `next_of` is asked from there on; frames before
     its first crop need not be `shown`. At each of `state_frames` where runs are under way the engine's thread calls
     `keep_state(frame, state)`, before anyone gets the content of the frame before, with what `start_of` takes for that
-    frame; an engine that cannot be restarted has no states. Raises StateError where the engine does not take one up.
+    frame, unless the last one took so long that it has to wait; an engine that cannot be restarted has no states.
+    Raises StateError where the engine does not take one up.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Contents:
         self._runs, self._generator, self._watch = runs, generator, watch
         self._stop = stop or Stop()
         self._state, self._keep_state = ContentsState(generator, self._placements), keep_state
+        self._next_state_s = 0.0
         self._due = deque(frame for frame in sorted(state_frames) if frame > start.first_frame)
         self._first_frame, self._first_generated = start.first_frame, start.first_generated(runs)
         self._unfinished = [run for run in runs if run.stop_frame > start.first_frame]
@@ -149,10 +154,15 @@ class Contents:
             self._due.popleft()
         if not (self._due and self._due[0] == frame and self._under_way):
             return
+        begun_s = perf_counter()
+        if begun_s < self._next_state_s:
+            return
         with self._watch.stage("take state"):
             state = self._state.packed(frame, self._under_way)
             if state is not None:
                 self._keep_state(frame, state)
+        now_s = perf_counter()
+        self._next_state_s = now_s + (now_s - begun_s) / STATE_SHARE
 
     def _called(self) -> None:
         self._calls_done += 1

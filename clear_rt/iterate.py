@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from clear_rt import frames
 from clear_rt.config import RunConfig
 from clear_rt.errors import InputError
-from clear_rt.remover import Cleaned, Progress, Remover
+from clear_rt.remover import Remover
+from clear_rt.second_pass import Cleaned, Progress
 
 UInt8 = NDArray[np.uint8]
 

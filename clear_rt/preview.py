@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.remover import Cleaned
+from clear_rt.second_pass import Cleaned
 
 UInt8 = npt.NDArray[np.uint8]
 ROWS = 4

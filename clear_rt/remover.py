@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,36 +19,23 @@ import numpy.typing as npt
 
 from clear_rt import frames
 from clear_rt.bundle import Bundle, open_bundle
-from clear_rt.canvas import Array
-from clear_rt.composite import paste
 from clear_rt.config import RunConfig
-from clear_rt.contents import Contents
 from clear_rt.errors import EngineError, InputError
 from clear_rt.generate import CropGenerator, fitting
-from clear_rt.leading import Shown
-from clear_rt.matting import Matted, Matting, queue_frames
+from clear_rt.matting import queue_frames
 from clear_rt.prior import Prior
-from clear_rt.regions import RegionRun
 from clear_rt.report import Report, Stopwatch, gpu_notes
+from clear_rt.resuming import Resuming
 from clear_rt.runtime.engine import Engine, open_engine
 from clear_rt.scan import Scanned, scan
 from clear_rt.scan_record import record, recorded
+from clear_rt.second_pass import Cleaned, Progress, Subject, second_pass
 from clear_rt.shapes import Box, Size, working_size
-from clear_rt.threads import Behind, Stop, spare_workers, spread
+from clear_rt.threads import Behind, Stop
 
 UInt8 = npt.NDArray[np.uint8]
-Progress = Callable[[str, int, int | None], None]
 # What the first pass found, in the folder of an interrupted run.
 _FOUND = "found"
-
-
-class Cleaned(NamedTuple):
-    """What an observer gets to see of every frame: source, result, and the map and matte between them."""
-
-    source: frames.Frame
-    result: frames.Frame
-    occlusion: UInt8
-    matte: UInt8
 
 
 class Edited(NamedTuple):
@@ -73,18 +58,6 @@ class Looked(NamedTuple):
 
     info: frames.VideoInfo
     scanned: Scanned
-
-
-class _SecondPass(NamedTuple):
-    cleaned: Generator[Cleaned, None, None]
-    contents: Contents | None
-
-
-class _Edit(NamedTuple):
-    """A frame with its matte, and what was generated for its runs."""
-
-    matted: Matted
-    generated: list[Array]
 
 
 class Remover:
@@ -181,6 +154,9 @@ class Remover:
         hashes = {name: None if path is None else _hash_of(path) for name, path in files.items()}
         return hashes | {"config": asdict(self.config), "engine": self.engine.name}
 
+    def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
+        return Subject(info, scanned.runs, self.config, self._working(info), self._prior, self._generator)
+
     def _working(self, info: frames.VideoInfo) -> Size:
         return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)
 
@@ -213,8 +189,7 @@ class Remover:
         """
         watch, tell, stop = Stopwatch(), progress or _untold, Stop()
         info, scanned = found or self.look(source, tell)
-        runs = list(scanned.runs)
-        with self._second_pass(info, runs, watch, tell, stop) as second, stop:
+        with second_pass(self._subject(info, scanned), watch, tell, stop) as second, stop:
             for seen in second.cleaned:
                 if second.contents is not None:
                     second.contents.tell()
@@ -232,19 +207,28 @@ class Remover:
         observe: Callable[[Cleaned], None] | None,
     ) -> Edited:
         """Second pass: frames are edited on threads of their own, told of, shown and handed to the encoder on this."""
-        changed, stop = 0, Stop()
-        runs = list(scanned.runs)
-        edits = frames.Edits(scanned.frames, tuple((run.start_frame, run.stop_frame) for run in runs))
+        stop = Stop()
+        edits = frames.Edits(scanned.frames, tuple((run.start_frame, run.stop_frame) for run in scanned.runs))
         with (
             frames.SegmentedWriter(info, target, self.config.write, work, edits=edits) as writer,
             Behind(watch.timed(writer.write, "encode"), queue_frames(info)) as behind,
-            self._second_pass(info, runs, watch, tell, stop) as (cleaned, contents),
+            second_pass(
+                self._subject(info, scanned),
+                watch,
+                tell,
+                stop,
+                resuming := Resuming(work, writer, scanned.frames),
+                all_frames=observe is not None,
+            ) as (first_frame, cleaned, contents),
             stop,
         ):
+            changed = resuming.changed_before(first_frame)
             for seen in watch.each(cleaned, "wait for composite"):
                 if contents is not None:
                     contents.tell()
                 changed += seen.result is not seen.source
+                if resuming.ends_at(seen.source.index):
+                    resuming.keep_changed(seen.source.index, changed)
                 with watch.stage("wait for encoder"):
                     behind.put(seen.result)
                 if observe is not None:
@@ -269,72 +253,6 @@ class Remover:
             notes=edited.notes + contents.notes,
         )
 
-    @contextmanager
-    def _second_pass(
-        self, info: frames.VideoInfo, runs: list[RegionRun], watch: Stopwatch, tell: Progress, stop: Stop
-    ) -> Iterator[_SecondPass]:
-        """The frames as they are edited, on threads that end with the block; set `stop` before."""
-        config, workers = self.config, min(spare_workers(), queue_frames(info))
-        matting = Matting(info, runs, self._working(info), self._prior, config.region, config.matte, watch, stop)
-        with (
-            self._contents(info, runs, matting, watch, tell, stop) as contents,
-            closing(_edits(matting.writing(), contents, watch)) as edits,
-            closing(
-                spread(
-                    watch.timed(partial(self._cleaned, contents=contents), "composite"),
-                    edits,
-                    workers + 1,
-                    workers,
-                    stop=stop,
-                    idle=contents.tell if contents else _nothing,
-                )
-            ) as cleaned,
-        ):
-            yield _SecondPass(cleaned, contents)
-
-    def _contents(
-        self,
-        info: frames.VideoInfo,
-        runs: list[RegionRun],
-        matting: Matting,
-        watch: Stopwatch,
-        tell: Progress,
-        stop: Stop,
-    ) -> Contents | nullcontext[None]:
-        if self._generator is None:
-            return nullcontext()
-        shown = matting.leading() if self._generator.spec.draft else _undrafted(info, watch)
-        return Contents(info, shown, runs, self._generator, watch, partial(tell, "generating"), stop)
-
-    def _cleaned(self, edit: _Edit, contents: Contents | None) -> Cleaned:
-        """A frame with the text of its runs replaced."""
-        item, matte = edit.matted
-        result = item.frame
-        for i, run in enumerate(item.runs):
-            config = self.config.composite
-            if contents is None:
-                result = paste(result, run.box, matte, config)
-            else:
-                result = contents.pasted(result, run, matte, config, edit.generated[i])
-        return Cleaned(item.frame, result, item.occlusion, matte)
-
-
-def _edits(
-    matted: Generator[Matted, None, None], contents: Contents | None, watch: Stopwatch
-) -> Generator[_Edit, None, None]:
-    """What has to be done to every frame, in order."""
-    with closing(matted):
-        for one in watch.each(matted, "wait for mattes"):
-            with watch.stage("wait for content"):
-                generated = [] if contents is None else [contents.next_of(run) for run in one.mapped.runs]
-            yield _Edit(one, generated)
-
-
-def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, None, None]:
-    with closing(frames.read(info)) as pictures:
-        for frame in watch.each(pictures, "lead: decode"):
-            yield frame, None
-
 
 def _hash_of(path: Path) -> str:
     """Raises InputError where the file cannot be read."""
@@ -347,10 +265,6 @@ def _hash_of(path: Path) -> str:
 
 def _untold(phase: str, done: int, total: int | None) -> None:
     """Nobody is told of progress."""
-
-
-def _nothing() -> None:
-    """There is no model to tell of."""
 
 
 def remove(

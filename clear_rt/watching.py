@@ -15,8 +15,9 @@ from clear_rt.errors import OutputError
 from clear_rt.page.gallery import Gallery
 from clear_rt.page.html import page
 from clear_rt.preview import Preview
-from clear_rt.remover import Cleaned, Progress, Remover
+from clear_rt.remover import Remover
 from clear_rt.report import Report
+from clear_rt.second_pass import Cleaned, Progress
 from clear_rt.shapes import working_size
 from clear_rt.text_file import write_text
 from clear_rt.watched import Watched

@@ -6,7 +6,8 @@ import av
 import numpy as np
 
 from clear_rt.preview import GAP_PX, ROWS, Preview
-from clear_rt.remover import Cleaned, Remover
+from clear_rt.remover import Remover
+from clear_rt.second_pass import Cleaned
 from clear_rt.watched import Watched
 from clear_rt.watching import watching
 

@@ -20,7 +20,8 @@ from clear_rt.burn.video import burn
 from clear_rt.config import CompositeConfig, RegionConfig, RunConfig, WriteConfig
 from clear_rt.errors import ConfigError, EngineError
 from clear_rt.matte_planes import alpha_for, luma_alpha
-from clear_rt.remover import Cleaned, Remover
+from clear_rt.remover import Remover
+from clear_rt.second_pass import Cleaned
 from clear_rt.shapes import Box, Size, whole
 
 LOSSLESS = RunConfig(write=WriteConfig(lossless=True))

@@ -10,7 +10,8 @@ from clear_rt.bench.clip import Clip
 from clear_rt.bench.pictures import COMPOSITE, PRIOR, VIDEO_DECODE, VIDEO_ENCODE
 from clear_rt.config import CompositeConfig, DenoiseConfig, RegionConfig, RunConfig
 from clear_rt.profiles import Profile
-from clear_rt.remover import Cleaned, Remover
+from clear_rt.remover import Remover
+from clear_rt.second_pass import Cleaned
 
 if TYPE_CHECKING:
     from clear_rt.bench.config import BenchConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_rt.remover import Cleaned
+from clear_rt.second_pass import Cleaned
 
 UInt8 = NDArray[np.uint8]
 MOST_FRAMES = 12

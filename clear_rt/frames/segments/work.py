@@ -128,6 +128,14 @@ class Work:
         except OSError as error:
             raise OutputError(f"{path} cannot be read: {reason(error)}; remove {self.folder}") from error
 
+    def forget(self, name: str, segment: int) -> None:
+        """Remove what was stored with a segment, if anything was. Raises OutputError."""
+        path = self.folder / _stored(name, segment)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be removed: {reason(error)}; {remedy(error)}") from error
+
     def _begin(self, key: dict[str, str]) -> None:
         state = self._state()
         if state is not None and (why := difference(state["key"], key)):
