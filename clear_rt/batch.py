@@ -9,7 +9,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from clear_rt.errors import ClearError, ConfigError, InputError
+from clear_rt.errors import ClearError, ConfigError, InputError, OutputError
 from clear_rt.report import Report
 
 MOST_FAILURES = 99
@@ -17,8 +17,11 @@ MOST_FAILURES = 99
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """`place` is that of the result below the folder of results, for what lies beside it elsewhere."""
+
     source: Path
     target: Path
+    place: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def jobs_of(sources: Sequence[Path], output: Path | None, *, recursive: bool, jo
         found = list(_videos(source, recursive=recursive))
         if not found:
             raise InputError(f"expected videos in {source}, found none; {_hint(source, recursive=recursive)}")
-        jobs += [Job(path, output / place) for path, place in found]
+        jobs += [Job(path, output / place, place) for path, place in found]
     _check_apart(jobs)
     return jobs
 
@@ -81,7 +84,7 @@ def run_all(
         done = Done(job)
         if not (skip_existing and job.target.exists()):
             try:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(job.target.parent)
                 done = Done(job, remove(job))
             except ClearError as error:
                 done = Done(job, failure=str(error))
@@ -90,6 +93,15 @@ def run_all(
         told(done)
         results.append(done)
     return results
+
+
+def make_folder(folder: Path) -> None:
+    """With those above it. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"expected a folder at {folder}, but it cannot be made: {why}; choose another") from None
 
 
 def _videos(source: Path, *, recursive: bool) -> Iterator[tuple[Path, Path]]:
@@ -160,10 +172,11 @@ def _job(text: str, output: Path | None, where: str) -> Job:
             raise InputError(f'{where}: expected the fields "input" and "output", texts both, got {text[:60]!r}')
     source = Path(fields["input"])
     if "output" in fields:
-        return Job(source, Path(fields["output"]))
+        target = Path(fields["output"])
+        return Job(source, target, Path(*target.absolute().parts[1:]))
     if output is None:
         raise ConfigError(f"{where} names no result; give --output DIR, or an output on every line")
-    return Job(source, output / source.name)
+    return Job(source, output / source.name, Path(source.name))
 
 
 def _check_apart(jobs: Sequence[Job]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from clear_rt import prose
-from clear_rt.batch import MOST_FAILURES, Done, Job, is_batch, jobs_of, run_all
+from clear_rt.batch import MOST_FAILURES, Done, Job, is_batch, jobs_of, make_folder, run_all
 from clear_rt.config import (
     CompositeConfig,
     CompositeMode,
@@ -28,7 +28,7 @@ from clear_rt.config import (
     refuse_model_options,
 )
 from clear_rt.console import Told, say, warn
-from clear_rt.errors import ConfigError
+from clear_rt.errors import ClearError, ConfigError
 from clear_rt.option_types import (
     AsJson,
     Bitrate,
@@ -129,7 +129,14 @@ def remove(
         bundle=bundle,
     )
     if dry_run:
-        found = jobs_of(sources, output or Path(), recursive=recursive, job_file=jobs)
+        if review or preview or compare or report or skip_existing:
+            given = "--review, --preview, --compare, --report and --skip-existing"
+            raise ConfigError(f"--dry-run writes nothing; leave out {given}")
+        found = (
+            jobs_of(sources, output or Path(), recursive=recursive, job_file=jobs)
+            if is_batch(sources, jobs)
+            else [_job(sources[0], output)]
+        )
         return _forecast(found, config, max_memory, as_json=as_json)
     if is_batch(sources, jobs):
         if preview or compare or review:
@@ -139,13 +146,14 @@ def remove(
     if review is not None:
         if output or preview or compare or report:
             raise ConfigError("--review writes nothing else; leave out --output, --preview, --compare and --report")
-        return _review(sources[0], review, config, max_memory)
+        return _review(sources[0], review, config, max_memory, as_json=as_json)
     if output is None:
         raise ConfigError("expected where the result goes, got nothing; give --output FILE")
-    target = output / sources[0].name if output.is_dir() else output
-    if skip_existing and target.exists():
-        return Told(f"{target} is there already: nothing was done")
-    return _remove_one(Job(sources[0], target), config, max_memory, Watched(preview, compare, report), as_json=as_json)
+    job = _job(sources[0], output)
+    if skip_existing and job.target.exists():
+        skipped = json.dumps(Done(job).as_dict()) if as_json else f"{job.target} is there already: nothing was done"
+        return Told(skipped)
+    return _remove_one(job, config, max_memory, Watched(preview, compare, report), as_json=as_json)
 
 
 def detect(
@@ -203,22 +211,37 @@ def _remove_one(job: Job, config: RunConfig, max_memory: str | None, asked: Watc
     return Told(text, f"{job.target} is complete, but the report on it")
 
 
-def _forecast(jobs: list[Job], config: RunConfig, max_memory: str | None, *, as_json: bool) -> Told:
+def _job(source: Path, output: Path | None) -> Job:
+    """Of one video; without a place for its result it would get its own name."""
+    target = Path(source.name) if output is None else output / source.name if output.is_dir() else output
+    return Job(source, target, Path(target.name))
+
+
+def _forecast(jobs: list[Job], config: RunConfig, max_memory: str | None, *, as_json: bool) -> int:
+    """Returns how many videos nothing could be said of, at most `MOST_FAILURES`."""
     from clear_rt.bundle import open_bundle
-    from clear_rt.forecast import forecast
+    from clear_rt.forecast import Forecast, forecast
     from clear_rt.memory_plan.removal import admit_removal
     from clear_rt.remover import Remover
 
     opened = open_bundle(config.bundle)
-    remover, found = Remover(config, bundle=opened), []
+    remover, found, failed = Remover(config, bundle=opened), list[Forecast](), 0
     for job in jobs:
-        remover.admit = admit_removal(job.source, config, opened, max_memory)
-        with bar(quiet=as_json) as tell:
-            found.append(forecast(remover, job.source, job.target, tell))
-    return Told(json.dumps([one.as_dict() for one in found]) if as_json else prose.forecasts(found), "the forecast")
+        try:
+            remover.admit = admit_removal(job.source, config, opened, max_memory)
+            with bar(quiet=as_json) as tell:
+                found.append(forecast(remover, job.source, job.target, tell))
+        except ClearError as error:
+            if len(jobs) == 1:
+                raise
+            warn(str(error))
+            failed += 1
+    told = json.dumps([one.as_dict() for one in found]) if as_json else prose.forecasts(found)
+    say(Told(told, "the forecast"))
+    return min(failed, MOST_FAILURES)
 
 
-def _review(source: Path, target: Path, config: RunConfig, max_memory: str | None) -> Told:
+def _review(source: Path, target: Path, config: RunConfig, max_memory: str | None, *, as_json: bool) -> Told:
     from clear_rt.bundle import open_bundle
     from clear_rt.memory_plan.removal import admit_removal
     from clear_rt.remover import Remover
@@ -226,8 +249,10 @@ def _review(source: Path, target: Path, config: RunConfig, max_memory: str | Non
 
     opened = open_bundle(config.bundle)
     remover = Remover(config, bundle=opened, admit=admit_removal(source, config, opened, max_memory))
-    with bar() as tell:
+    with bar(quiet=as_json) as tell:
         changed = write_review(remover, source, target, tell)
+    if as_json:
+        return Told(json.dumps({"source": str(source), "review": str(target), "frames_changed": changed}))
     return Told(f"{target} shows {source} and what would become of it: {changed} frames would change")
 
 
@@ -249,12 +274,14 @@ def _remove_all(
     opened = open_bundle(config.bundle)
     remover = Remover(config, bundle=opened)
     place, short_side_px = 0, opened.prior.short_side_px
+    if pages is not None:
+        make_folder(pages)
 
     def removed(job: Job) -> Report:
         remover.admit = admit_removal(job.source, config, opened, max_memory)
-        page = None if pages is None else pages / f"{job.target.name}.html"
+        page = None if pages is None else pages / job.place.with_name(f"{job.place.name}.html")
         if page is not None:
-            page.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(page.parent)
         with (
             watching(job.source, job.target, Watched(report=page), short_side_px) as watched,
             bar(quiet=as_json, title=f"{place + 1}/{len(jobs)} {job.source.name}") as tell,

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from clear_rt.config import WriteConfig
 from clear_rt.remover import Looked, Remover
 from clear_rt.shapes import Box
 
@@ -22,7 +23,10 @@ _SAMPLE_FRAMES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """`text_us` of `duration_us` have text in them; `seconds` and `size_bytes` are estimates for this machine."""
+    """`text_us` of `duration_us` have text in them; `seconds` and `size_bytes` are estimates for this machine.
+
+    The size is None where the quality that was asked for decides it.
+    """
 
     source: Path
     target: Path
@@ -33,7 +37,7 @@ class Forecast:
     boxes: tuple[Box, ...]
     runs: int
     seconds: float
-    size_bytes: int
+    size_bytes: int | None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON types."""
@@ -54,8 +58,7 @@ class Forecast:
 def forecast(remover: Remover, source: Path, target: Path, progress: Progress | None = None) -> Forecast:
     """Nothing is written. Raises what `Remover` raises of its first pass, and of the frames that are tried.
 
-    Outside of text a frame is taken to cost as much again as in the first pass. The size is the source's: its bit rate
-    is aimed at, or its packets are copied.
+    Outside of text a frame is taken to cost as much again as in the first pass.
     """
     begun = perf_counter()
     found = remover.look(source, progress)
@@ -75,14 +78,20 @@ def forecast(remover: Remover, source: Path, target: Path, progress: Progress | 
         boxes=tuple(sorted({run.box for run in scanned.runs})),
         runs=len(scanned.runs),
         seconds=scan_s + again_s,
-        size_bytes=source.stat().st_size,
+        size_bytes=_size_bytes(remover.config.write, source, found),
     )
 
 
 def _edited_frame_s(remover: Remover, source: Path, found: Looked) -> float:
-    """What an edited frame takes, everything before the first of them left out but for the model's first window."""
-    begun, edited = perf_counter(), 0
-    with closing(remover.cleaned(source, found=found)) as cleaned:
+    """What an edited frame takes: by the first of them, of the model by the calls that they took of all."""
+    begun, edited, calls = perf_counter(), 0, (0, 1)
+
+    def tell(phase: str, done: int, total: int | None) -> None:
+        nonlocal calls
+        if phase == "generating" and total:
+            calls = done, total
+
+    with closing(remover.cleaned(source, tell, found)) as cleaned:
         for seen in cleaned:
             if seen.result is seen.source and not edited:
                 begun = perf_counter()
@@ -90,7 +99,22 @@ def _edited_frame_s(remover: Remover, source: Path, found: Looked) -> float:
             edited += 1
             if edited == _SAMPLE_FRAMES:
                 break
-    return (perf_counter() - begun) / max(edited, 1)
+    elapsed_s = perf_counter() - begun
+    done, total = calls
+    if done:
+        return elapsed_s / done * total / max(_frames_within(found), 1)
+    return elapsed_s / max(edited, 1)
+
+
+def _size_bytes(config: WriteConfig, source: Path, found: Looked) -> int | None:
+    """The source's where its bit rate is aimed at or its packets are copied."""
+    if not found.scanned.runs:
+        return source.stat().st_size
+    if config.lossless or config.crf is not None:
+        return None
+    if config.bitrate == "auto":
+        return source.stat().st_size
+    return round(config.bitrate * found.scanned.duration_us / 8e6)
 
 
 def _frames_within(found: Looked) -> int:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from fractions import Fraction
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from clear_rt import frames
 from clear_rt.config import RunConfig
-from clear_rt.errors import InputError
+from clear_rt.errors import ConfigError, InputError
 from clear_rt.remover import Remover
 from clear_rt.second_pass import Cleaned, Progress
 
@@ -75,8 +76,11 @@ def clean_arrays(
 
     Raises:
         InputError: no picture, or pictures that are not uint8 [H, W, 3] of one size.
+        ConfigError: a rate that no video has.
         ClearError: one of its kinds, as `remove`.
     """
+    if not (isfinite(rate) and 1e-3 <= rate <= 1e4):
+        raise ConfigError(f"expected a rate of 0.001 to 10,000 pictures per second, got {rate}; give that of the video")
     with tempfile.TemporaryDirectory(prefix="clear-rt-") as folder:
         video = Path(folder) / "pictures.mkv"
         _stored(pictures, video, Fraction(rate).limit_denominator(1_001_000))

@@ -44,9 +44,8 @@ def forecasts(found: Sequence[Forecast]) -> str:
     for one in found:
         boxes = " ".join(f"{box.x_px},{box.y_px},{box.width_px},{box.height_px}" for box in one.boxes)
         times = f"{one.duration_us / 1e6:.1f}", f"{one.text_us / 1e6:.1f}"
-        table.add_row(
-            str(one.source), *times, str(one.runs), boxes, f"{one.seconds:.0f}", f"{one.size_bytes / 1e6:.1f}"
-        )
+        size = "?" if one.size_bytes is None else f"{one.size_bytes / 1e6:.1f}"
+        table.add_row(str(one.source), *times, str(one.runs), boxes, f"{one.seconds:.0f}", size)
     return f"{_drawn(table)}\nnothing was written"
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from clear_rt.matting import queue_frames
 from clear_rt.prior import Prior
 from clear_rt.report import Report, Stopwatch, gpu_notes
 from clear_rt.resuming import Resuming
+from clear_rt.runtime.device import first_gpu
 from clear_rt.runtime.engine import Engine, open_engine
 from clear_rt.scan import Scanned, scan
 from clear_rt.scan_record import record, recorded
@@ -36,6 +39,12 @@ from clear_rt.threads import Behind, Stop
 UInt8 = npt.NDArray[np.uint8]
 # What the first pass found, in the folder of an interrupted run.
 _FOUND = "found"
+# What computes an engine's networks; the prior of most is ONNX Runtime's.
+_LIBRARIES: defaultdict[str, tuple[str, ...]] = defaultdict(
+    lambda: ("onnxruntime",),
+    cuda=("onnxruntime", "torch", "triton"),
+    trt=("onnxruntime", "tensorrt", "tensorrt-rtx-cu13"),
+)
 
 
 class Edited(NamedTuple):
@@ -150,9 +159,20 @@ class Remover:
 
     def _job(self) -> dict[str, Any]:
         """All that the result depends on besides the input."""
-        files = {"bundle": self.bundle.folder / "manifest.json", "mask": self.config.region.mask}
+        files = {
+            "bundle": self.bundle.folder / "manifest.json",
+            "mask": self.config.region.mask,
+            "noise": self.config.denoise.noise,
+        }
         hashes = {name: None if path is None else _hash_of(path) for name, path in files.items()}
-        return hashes | {"config": asdict(self.config), "engine": self.engine.name}
+        return hashes | {"config": asdict(self.config), "engine": self._computing()}
+
+    def _computing(self) -> dict[str, str]:
+        """What the networks are computed by, as far as results may differ by it."""
+        gpu = first_gpu() if self.engine.name != "onnx" else None
+        side = None if self._generator is None else getattr(self._generator.side, "kept_as", None)
+        libraries = {name: _version_of(name) for name in _LIBRARIES[self.engine.name]}
+        return libraries | {"engine": side or self.engine.name, "GPU": "none" if gpu is None else gpu.name}
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
         return Subject(info, scanned.runs, self.config, self._working(info), self._prior, self._generator)
@@ -173,10 +193,10 @@ class Remover:
 
     def _scanned(self, info: frames.VideoInfo, work: frames.Work, watch: Stopwatch, tell: Progress) -> Scanned:
         """What an interrupted run of the same job has found, or what is found now."""
-        scanned = recorded(work.load(_FOUND))
+        scanned = recorded(work.load(_FOUND), info.decoder)
         if scanned is None:
             scanned = scan(info, self._prior, self._working(info), self.config.region, watch, tell)
-            work.store(_FOUND, record(scanned))
+            work.store(_FOUND, record(scanned, info.decoder))
         return self._admitted(info, scanned)
 
     def cleaned(
@@ -252,6 +272,13 @@ class Remover:
             runs_short=contents.runs_short,
             notes=edited.notes + contents.notes,
         )
+
+
+def _version_of(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _hash_of(path: Path) -> str:

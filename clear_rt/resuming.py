@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clear_rt.contents_state import under_way_at
+from clear_rt.errors import OutputError
 from clear_rt.frames import SegmentedWriter, Work
 from clear_rt.regions import RegionRun
 
 # In the folder of an interrupted run, for every segment.
 _MODEL, _CHANGED = "model", "changed"
-# The engine is ahead of the encoder by less than a segment: states of three segments are never needed at once.
-_STATES_KEPT = 3
 
 
 class Resuming:
@@ -21,6 +20,8 @@ class Resuming:
         encoded = [segment for segment in writer.plan.until(total_frames) if not segment.copied]
         self._numbers = {segment.stop_frame: number for number, segment in enumerate(encoded)}
         self._work, self._finished_frames = work, writer.finished_frames
+        self._stored = work.stored(_MODEL)
+        self._keeps_states = True
 
     @property
     def state_frames(self) -> Sequence[int]:
@@ -43,11 +44,21 @@ class Resuming:
         yield self._finished_frames, None
 
     def keep_state(self, frame: int, state: bytes) -> None:
-        """The model's state before a frame; on the engine's thread. Raises OutputError."""
+        """The model's state before a frame; on the engine's thread. A disk without room for it costs the states."""
+        if not self._keeps_states:
+            return
         number = self._numbers[frame]
-        self._work.store(_MODEL, state, number)
-        if number >= _STATES_KEPT:
-            self._work.forget(_MODEL, number - _STATES_KEPT)
+        try:
+            self._work.store(_MODEL, state, number)
+        except OutputError:
+            self._keeps_states = False
+            return
+        # A state is of use once its segment is finished: until then an older one is.
+        self._stored.append(number)
+        usable = [one for one in self._stored if one < len(self._work.segments)]
+        for old in usable[:-1]:
+            self._work.forget(_MODEL, old)
+            self._stored.remove(old)
 
     def ends_at(self, frame: int) -> bool:
         """Whether frame index `frame` is the last one of an encoded segment."""

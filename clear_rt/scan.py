@@ -54,7 +54,7 @@ def scan(
     Raises what reading the video or its mask raises, EngineError, and ConfigError as `RegionFinder`.
     """
     finder = RegionFinder(config, Size(info.width_px, info.height_px))
-    spans = _Spans(config, info.start_us)
+    spans = _Spans(config)
     due = _Due(config, spans)
     times_us = array("q")
     reading = watch.each(looked(info, working, due), "scan: decode")
@@ -93,13 +93,16 @@ class _Due:
 class _Spans:
     """The times asked for, which count from the video's first frame, and the stretches of frames within them."""
 
-    def __init__(self, config: RegionConfig, start_us: int) -> None:
-        self._times, self._start_us = config.times, start_us
+    def __init__(self, config: RegionConfig) -> None:
+        self._times = config.times
+        self._first_us: int | None = None
         self._begun: int | None = None
         self._stretches: list[range] = []
 
     def hold(self, time_us: int) -> bool:
-        at_us = time_us - self._start_us
+        # Whoever asks first asks about the first frame: a recording may begin with packets nobody can decode.
+        self._first_us = time_us if self._first_us is None else self._first_us
+        at_us = time_us - self._first_us
         return not self._times or any(start <= at_us and (stop is None or at_us < stop) for start, stop in self._times)
 
     def add(self, index: int, time_us: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_where_there_are_no_videos_it_says_so(folder, tmp_path):
 
 
 def test_one_that_fails_stops_none_of_the_others(tmp_path):
-    jobs = [Job(tmp_path / f"{i}.mp4", tmp_path / "out" / "below" / f"{i}.mp4") for i in range(5)]
+    jobs = [Job(tmp_path / f"{i}.mp4", tmp_path / "out" / "below" / f"{i}.mp4", Path(f"{i}.mp4")) for i in range(5)]
     jobs[3].target.parent.mkdir(parents=True)
     jobs[3].target.write_bytes(b"")
     told = []
@@ -102,7 +103,7 @@ def test_an_interrupt_ends_all(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_all([Job(tmp_path / "a.mp4", tmp_path / "b.mp4")], remove, skip_existing=False)
+        run_all([Job(tmp_path / "a.mp4", tmp_path / "b.mp4", Path("b.mp4"))], remove, skip_existing=False)
 
 
 def test_the_command_line_counts_what_failed(subtitled, tmp_path, capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
@@ -148,13 +149,28 @@ class Remux:
 
 def add_copy(output: OutputContainer, stream: Stream, muxer: str) -> Stream:
     """A stream in `output` with the parameters, tags and disposition of `stream`. Raises av errors and ValueError."""
-    copy: Stream = output.add_stream_from_template(stream, opaque=True)
+    if muxer == "avi" and isinstance(stream, AudioStream) and codec_name(stream) == "ac3":
+        copy: Stream = _ac3_in_avi(output, stream)
+    else:
+        copy = output.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition
     if muxer == "mpegts" and stream.container.format.name == "mpegts":
         copy.id = stream.id
     if muxer in MOV_FAMILY and codec_name(stream) == "hevc":
         copy.codec_context.codec_tag = "hvc1"
+    return copy
+
+
+def _ac3_in_avi(output: OutputContainer, stream: AudioStream) -> Stream:
+    """A stream for the packets of `stream` as an encoder would describe it.
+
+    AVI describes AC-3 by a size of 3840 bytes; FFmpeg's muxer, given that back, takes as many bytes for one frame,
+    however many frames they are, and the sound gets a fifth of its length.
+    """
+    source = stream.codec_context
+    copy = output.add_stream("ac3", rate=source.sample_rate)
+    copy.codec_context.layout, copy.codec_context.bit_rate = source.layout, source.bit_rate
     return copy
 
 

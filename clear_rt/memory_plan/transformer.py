@@ -51,7 +51,8 @@ def window_bytes(dit: DitShape, tokens: int, windows: int, *, fp8: bool) -> int:
     Latents and the sums of velocities of two windows more are resident: one ahead, one that is slid back.
     """
     in_and_out = 2 * HALF_BYTES + FLOAT_BYTES
-    under_way = windows * HALF_BYTES + (windows + 2) * 2 * FLOAT_BYTES
+    # Control as it was stacked, from which a state is taken up, and in the transformer's type.
+    under_way = windows * (FLOAT_BYTES + HALF_BYTES) + (windows + 2) * 2 * FLOAT_BYTES
     latents = tokens * PATCH_VALUES * dit.latent_channels * (in_and_out + under_way)
     # The scales of the rows of a product in FP8, all ones.
     return latents + (FLOAT_BYTES * tokens if fp8 else 0)

@@ -37,7 +37,7 @@ def page(report: Report, shown: Sequence[Shown]) -> str:
         f"<h1>{escape(report.source.name)}</h1>",
         f'<p class="lead">{escape(summary(report))}</p>',
         "<h2>When and where there was text</h2>",
-        timeline(report) if report.runs else "<p>No text was found; every packet is the source's own.</p>",
+        timeline(report) if report.runs else "<p>No text was found.</p>",
         *_frames(shown),
         "<h2>Regions</h2>" if report.runs else "",
         _table(_regions(report)) if report.runs else "",
@@ -77,7 +77,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "source", str(report.source)
     yield "result", str(report.target)
     yield "frames", f"{report.frames}, of which {report.frames_changed} were changed"
-    yield "picture", "every packet copied as it is" if report.video_copied else f"encoded again by {report.encoder}"
+    yield "picture", "every packet copied as it is" if report.video_copied else _encoded(report)
     yield "decoded by", report.decoder
     yield "other streams", "copied packet by packet" + "".join(f"; {sentence}" for sentence in report.dropped_streams)
     yield "bundle and engine", f"{report.bundle}, {report.engine}"
@@ -87,6 +87,12 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "time", f"{report.seconds:.1f} s, {report.fps:.1f} frames per second"
     stages = sorted(report.stage_seconds.items(), key=lambda item: -item[1])
     yield "stages, seconds (they overlap)", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages)
+
+
+def _encoded(report: Report) -> str:
+    copied = f", but for {report.frames_copied} frames whose packets were copied" if report.frames_copied else ""
+    resumed = f", {report.frames_resumed} frames by an earlier run" if report.frames_resumed else ""
+    return f"encoded again by {report.encoder}{copied}{resumed}"
 
 
 def _table(rows: Iterator[tuple[str, str]]) -> str:

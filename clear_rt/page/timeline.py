@@ -6,7 +6,7 @@ from html import escape
 
 from clear_rt.report import Report
 
-_WIDTH, _ROW, _LEFT = 1000, 22, 0
+_WIDTH, _ROW = 1000, 22
 _TICKS = 6
 
 
@@ -18,7 +18,7 @@ def timeline(report: Report) -> str:
     parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="regions over time">']
     for row, box in enumerate(boxes):
         y = row * _ROW
-        parts.append(f'<rect class="lane" x="{_LEFT}" y="{y + 3}" width="{_WIDTH}" height="{_ROW - 6}"/>')
+        parts.append(f'<rect class="lane" x="0" y="{y + 3}" width="{_WIDTH}" height="{_ROW - 6}"/>')
         for run, (start_us, stop_us) in zip(report.runs, report.intervals_us, strict=True):
             if run.box == box:
                 x, width = _WIDTH * start_us / duration_us, _WIDTH * (stop_us - start_us) / duration_us

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from clear_rt.runtime.engine import Caches
@@ -27,6 +29,9 @@ class CoderRuns(Generic[A]):
     def __init__(self, make: Callable[[Size], Coder[A]]) -> None:
         self._make = make
         self._free: list[tuple[Size, Coder[A]]] = []
+        # A run may be forgotten on any thread, also by the collector in the middle of what is done here.
+        self._returned: deque[tuple[Size, Coder[A]]] = deque()
+        self._tidying = Lock()
 
     def __call__(self, x: A, caches: Caches | None) -> tuple[A, Caches]:
         """x of any float, on the device -> an array of its own in the coder's type."""
@@ -34,14 +39,26 @@ class CoderRuns(Generic[A]):
         return run.coder(x, caches is None), (run,)
 
     def _begun(self, size: Size) -> _Run[A]:
-        place = next((i for i, (free, _) in enumerate(self._free) if free == size), None)
-        coder = self._make(size) if place is None else self._free.pop(place)[1]
+        with self._tidying:
+            self._tidy()
+            place = next((i for i, (free, _) in enumerate(self._free) if free == size), None)
+            found = None if place is None else self._free.pop(place)[1]
+        coder = self._make(size) if found is None else found
         run = _Run(coder)
         weakref.finalize(run, self._freed, size, coder)
         return run
 
     def _freed(self, size: Size, coder: Coder[A]) -> None:
-        self._free.append((size, coder))
+        self._returned.append((size, coder))
+        if self._tidying.acquire(blocking=False):
+            try:
+                self._tidy()
+            finally:
+                self._tidying.release()
+
+    def _tidy(self) -> None:
+        while self._returned:
+            self._free.append(self._returned.popleft())
         del self._free[:-MOST_FREE]
 
 

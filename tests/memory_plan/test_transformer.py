@@ -101,7 +101,7 @@ def test_what_a_step_needs(name, fp8):
 
 def test_windows_by_hand():
     shape = DitShape(width=10, heads=1, layers=1, ffn_width=4, latent_channels=3, text_keys=1)
-    # Of twelve values of a patch: latents and control in two bytes and velocity in four; control of two windows, and
-    # in float32 latents and sums of four.
-    assert transformer.window_bytes(shape, 7, 2, fp8=False) == 7 * 12 * (2 * 2 + 4 + 2 * 2 + 4 * 2 * 4)
-    assert transformer.window_bytes(shape, 7, 2, fp8=True) == 7 * (12 * (2 * 2 + 4 + 2 * 2 + 4 * 2 * 4) + 4)
+    # Of twelve values of a patch: latents and control in two bytes, velocity in four; control of two windows in both,
+    # and in float32 latents and sums of four.
+    assert transformer.window_bytes(shape, 7, 2, fp8=False) == 7 * 12 * (2 * 2 + 4 + 2 * 6 + 4 * 2 * 4)
+    assert transformer.window_bytes(shape, 7, 2, fp8=True) == 7 * (12 * (2 * 2 + 4 + 2 * 6 + 4 * 2 * 4) + 4)

@@ -128,6 +128,11 @@ class Work:
         except OSError as error:
             raise OutputError(f"{path} cannot be read: {reason(error)}; remove {self.folder}") from error
 
+    def stored(self, name: str) -> list[int]:
+        """Segments that something of that name was stored with, in order. Raises OSError."""
+        found = (_STORED.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(one[1]) for one in found if one and one[2] == name and one[1] != "all")
+
     def forget(self, name: str, segment: int) -> None:
         """Remove what was stored with a segment, if anything was. Raises OutputError."""
         path = self.folder / _stored(name, segment)

@@ -106,7 +106,8 @@ class DeviceSide:
 
     def control(self, latents: Tensor) -> Tensor:
         """[C, L, h, w] in the transformer's type: their tokens, 25 times as large, are made anew in every step."""
-        return latents.to(self._dit.time.dtype, copy=True)
+        with told(latents.shape):
+            return latents.to(self._dit.time.dtype, copy=True)
 
     def velocity(self, latents: Tensor, control: Tensor, row: int) -> Tensor:
         """[C, L, h, w], read-only and only until the next call."""
@@ -131,7 +132,8 @@ class DeviceSide:
 
     def from_host(self, array: Host) -> Tensor:
         """As `restart.Restartable.from_host`."""
-        return from_bits(array, self.device)
+        with told(array.shape):
+            return from_bits(array, self.device)
 
     def _step_of(self, shape: tuple[int, ...]) -> _Step:
         if shape not in self._steps:

@@ -45,7 +45,9 @@ class Composite:
         bits: int,
         shift: int,
     ) -> None:
-        """Writes generated [3, h, w] of a half, -1..1, into the planes of a picture (`planes`) at the box.
+        """Writes generated [3, h, w], -1..1, into the planes of a picture (`planes`) at the box.
+
+        It is of a float that the bundle has kernels for.
 
         alpha u8 [h, w], h and w of the box; matrix fp32 [3, 4] is that to codes of `bits`, which samples hold above
         `shift` zeros. Samples of alpha 0 keep every bit, and so do those whose content is NaN.

@@ -76,17 +76,6 @@ def read_kernels(entry: Entry, files: Files) -> KernelsSpec:
     return _spec(launches, codes)
 
 
-def read_folder(folder: Path) -> KernelsSpec:
-    """What `python -m clear_rt.kernels.aot --cubins` wrote into a folder. Raises BundleError as `read_kernels`."""
-    paths = sorted(folder.glob("*.cubin"))
-    try:
-        fields = {path.stem: json.loads(path.with_suffix(".json").read_text()) for path in paths}
-        codes = {path.stem: path.read_bytes() for path in paths}
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{folder} holds no kernels ({error}); write them by clear_rt.kernels.aot again") from None
-    return _spec(Entry(fields, str(folder)), codes)
-
-
 def check_cubin(cubin: Cubin, capability: int) -> None:
     """Raises EngineError where the code is for another chip, or has other parameters or threads than its launch."""
     found, launch = read_cubin(cubin.code), cubin.launch

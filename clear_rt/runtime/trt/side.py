@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from clear_rt.canvas import Canvas
+from clear_rt.errors import EngineError
 from clear_rt.generator import GeneratorSpec, StepTable
 from clear_rt.latents import no_numbers
 from clear_rt.pictures import Pictures
@@ -22,6 +23,7 @@ from clear_rt.runtime.trt.device import Device
 from clear_rt.runtime.trt.executable import Networks
 from clear_rt.runtime.trt.pictures import SlimPictures
 from clear_rt.runtime.trt.window import Window
+from clear_rt.states import StateError
 from clear_rt.windows import WindowPlan
 
 # A region of another size is another pair of programs; more than these are seldom in use at once.
@@ -78,8 +80,11 @@ class TrtNetworks:
     def restored(self, coder: Coder, arrays: Sequence[Host]) -> Caches:
         """As `restart.KeepsCaches.restored`."""
         coders = self._encoders if coder == "encoder" else self._decoders
-        with self._lane.at_work(f"the state of {len(arrays)} arrays"):
-            return coders.restored(arrays)
+        try:
+            with self._lane.at_work(f"the state of {len(arrays)} arrays"):
+                return coders.restored(arrays)
+        except EngineError as error:
+            raise StateError(f"no {coder} goes on with the state: {error}") from None
 
     def _window(self, shape: tuple[int, ...]) -> Window:
         if shape not in self._windows:
