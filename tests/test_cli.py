@@ -204,8 +204,10 @@ def _assert_ended(done: subprocess.CompletedProcess[str], number: signal.Signals
 
 
 @SIGNALS
-def test_a_signal_while_writing(folder, subtitled, number, word):
-    """A real signal, sent as soon as the partial output exists."""
+def test_a_signal_while_writing(tmp_path, subtitled, number, word):
+    """A real signal, sent as soon as there is anything: at most the folder stays that the next run goes on from."""
+    folder = tmp_path / "target"
+    folder.mkdir()
     code = (
         "import os, sys, threading\n"
         "def watch():\n"
@@ -218,6 +220,7 @@ def test_a_signal_while_writing(folder, subtitled, number, word):
     done = _child(code, folder, int(number), "remove", subtitled, "-o", folder / "out.mp4")
     _assert_ended(done, number, word)
     assert done.stdout == ""
+    assert {path.name for path in folder.iterdir()} <= {".out.mp4.clear_rt-work"}
 
 
 @SIGNALS

@@ -22,14 +22,17 @@ import numpy as np
 import pytest
 from av.packet import Packet
 
+import clear_rt
 from clear_rt import frames
 from clear_rt.cli import main
+from clear_rt.config import RegionConfig, RunConfig, WriteConfig
 from clear_rt.errors import ClearError, ExitStatus
+from tests.facts import facts
 from tests.format_cases import FAST, MASK, Case, between, make, sound
 from tests.frames.moving import moving_clip, moving_picture
 
 CONTAINERS = ("mp4", "mkv", "ts", "avi", "webm")
-COUNT = 30
+COUNT = 24
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +45,7 @@ def shelf(tmp_path_factory):
         )
         extra = {} if suffix == "webm" else {"bf": "0"}
         voice = {"webm": "libopus", "avi": "mp3"}.get(suffix, "aac")
-        case = Case("", suffix, codec, options=options | extra | {"g": "10"}, frames=COUNT, add=(sound(voice),))
+        case = Case("", suffix, codec, options=options | extra | {"g": "8"}, frames=COUNT, add=(sound(voice),))
         made = make(case, folder / f"late.{suffix}")
         if suffix == "mp4":
             _with_index_in_front(made, folder / "in.mp4")
@@ -124,20 +127,16 @@ def test_damage_in_the_middle(shelf, outcome, tmp_path, suffix, seed):
     assert isinstance(found, str) if count is None else found == count
 
 
-STAMPS = {
-    "jump": [0, 40, 80, 3_600_000, 3_600_040, 3_600_080],
-    "doubled": [0, 40, 40, 40, 80, 120],
-    "all zero": [0, 0, 0, 0, 0, 0],
-    "back": [0, 40, 80, 20, 60, 120],
-    "negative": [-200, -160, -120, -80, -40, 0],
-}
+JUMP, ZERO, NEGATIVE = [0, 40, 80, 3_600_000, 3_600_040, 3_600_080], [0] * 6, [-200, -160, -120, -80, -40, 0]
 
 
-@pytest.mark.parametrize("name", STAMPS)
-@pytest.mark.parametrize("suffix", ["mkv", "nut"])
-def test_broken_times(outcome, tmp_path, suffix, name):
+@pytest.mark.parametrize(
+    ("suffix", "stamps"),
+    [("mkv", JUMP), ("nut", JUMP), ("mkv", [0, 40, 40, 40, 80, 120]), ("mkv", ZERO), ("nut", NEGATIVE)],
+)
+def test_broken_times(outcome, tmp_path, suffix, stamps):
     """Every frame is there once, at times that grow; each picture decodes by itself, so none may be missing."""
-    path, stamps = tmp_path / f"in.{suffix}", STAMPS[name]
+    path = tmp_path / f"in.{suffix}"
     with av.open(str(path), "w") as container:
         encoder = av.CodecContext.create("ffv1", "w")
         encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 96, 64, "yuv420p", Fraction(1, 1000)
@@ -148,29 +147,27 @@ def test_broken_times(outcome, tmp_path, suffix, name):
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt, stream.time_base = 96, 64, "yuv420p", Fraction(1, 1000)
         container.start_encoding()
-        last = -(1 << 40)
         for stamp, one in zip(stamps, data, strict=True):
             packet = Packet(one)
-            # Muxers let presentation times jump as they like, decoding times not.
-            last = max(last, stamp)
-            packet.pts, packet.dts, packet.time_base = (
-                stamp,
-                min(last, stamp) if suffix == "mkv" else last,
-                Fraction(1, 1000),
-            )
+            packet.pts, packet.dts, packet.time_base = stamp, stamp, Fraction(1, 1000)
             packet.is_keyframe, packet.stream = True, stream
-            try:
-                container.mux_one(packet)
-            except av.FFmpegError:
-                pytest.skip(f"FFmpeg does not write {name} times into {suffix}")
+            container.mux_one(packet)
     assert outcome(path) == len(stamps)
 
 
-def test_times_that_begin_again(outcome, tmp_path, shelf):
-    """Two recordings in one file of TS."""
-    data = (shelf / "in.ts").read_bytes()
-    (tmp_path / "twice.ts").write_bytes(data + data)
-    assert outcome(tmp_path / "twice.ts") == _readable(tmp_path / "twice.ts") == 2 * COUNT
+def test_times_that_begin_again(tmp_path, shelf):
+    """Two recordings in one file of TS: the second goes on where the first has ended, picture and sound."""
+    data, twice, target = (shelf / "in.ts").read_bytes(), tmp_path / "twice.ts", tmp_path / "out.ts"
+    twice.write_bytes(data + data)
+    config = RunConfig(region=RegionConfig(mask=shelf / "mask.png"), write=WriteConfig(lossless=True))
+    assert clear_rt.remove(twice, target, config).frames == 2 * COUNT
+    before, after = facts(twice), facts(target)
+    assert len(after["times"]) == 2 * COUNT
+    assert all(b > a for a, b in itertools.pairwise(after["times"]))
+    (sound_before,), (sound_after,) = before["packets"], after["packets"]
+    assert [one for _, one in sound_after] == [one for _, one in sound_before]
+    assert any(b < a for (a, _), (b, _) in itertools.pairwise(sound_before))
+    assert all(b > a for (a, _), (b, _) in itertools.pairwise(sound_after))
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
@@ -199,13 +196,13 @@ def test_no_key_picture_at_the_start(shelf, outcome, tmp_path, suffix, mask):
     with av.open(str(shelf / f"in.{suffix}")) as old, av.open(str(path), "w") as new:
         copy = new.add_stream_from_template(old.streams.video[0], opaque=True)
         for number, packet in enumerate(packet for packet in old.demux(old.streams.video[0]) if packet.size):
-            if number >= 4:
+            if number >= 2:
                 packet.stream = copy
                 new.mux_one(packet)
     found, count = outcome(path, mask=mask), _readable(path)
     assert found == count
     assert count is not None
-    assert count >= COUNT - 10
+    assert count >= COUNT - 8
 
 
 @pytest.mark.parametrize(
@@ -263,11 +260,14 @@ def test_a_name_with_a_dash_in_front(shelf, tmp_path, monkeypatch, capfd):
 
 UNPRIVILEGED = """
 import os, sys
+from clear_rt.cli import main
+# All that is needed is imported by then, wherever it lies.
+status = main(["remove", *sys.argv[1:-1], sys.argv[-1] + ".first.mkv"]) if os.geteuid() == 0 else 0
 if os.geteuid() == 0:
+    os.unlink(sys.argv[-1] + ".first.mkv")
     os.setgid(65534)
     os.setuid(65534)
-from clear_rt.cli import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(status or main(["remove", *sys.argv[1:]]))
 """
 
 
@@ -296,7 +296,7 @@ def test_folders_that_may_only_be_read(shelf, shut):
         shutil.copy(shelf / name, shut / name)
         (shut / name).chmod(0o444)
     shut.chmod(0o555)
-    asked = ["remove", shut / "in.mkv", "--mask", shut / "mask.png", "--output"]
+    asked = [shut / "in.mkv", "--mask", shut / "mask.png", "--output"]
     done = _run(UNPRIVILEGED, *asked, shut / "out.mkv")
     assert done.returncode == ExitStatus.OUTPUT, done.stderr
     assert done.stderr.startswith("clear-rt: writing into ")
@@ -314,7 +314,7 @@ def _folder_of(shelf, root):
     for name in ("a good.mp4", "m good.mkv", "z good.ts"):
         shutil.copy(shelf / f"in.{name[-3:].lstrip('.')}", root / name)
     whole = (shelf / "in.mkv").read_bytes()
-    (root / "b cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (root / "b cut.mkv").write_bytes(whole[: len(whole) // 3])
     (root / "c cut.mp4").write_bytes((shelf / "in.mp4").read_bytes()[:2000])
     (root / "d empty.avi").touch()
     (root / "e text.mov").write_text("no video\n" * 99)
@@ -353,7 +353,6 @@ def test_a_video_too_large_for_the_disk_stops_no_other(shelf, tmp_path):
     source.mkdir()
     rng, large = np.random.default_rng(0), []
     for index in range(8):
-        picture = moving_picture("yuv420p", 192, 128, index)
         noise = rng.integers(0, 256, (192, 192), np.uint8)
         picture = av.VideoFrame.from_ndarray(noise, "yuv420p")
         picture.pts, picture.time_base = index, Fraction(1, 25)

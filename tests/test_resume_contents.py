@@ -33,6 +33,12 @@ OVERLAPPING = [RegionRun(0, 40, TEXT), RegionRun(10, 60, ABOVE), RegionRun(45, 4
 APART = [RegionRun(3, 20, TEXT), RegionRun(30, 55, TEXT)]
 
 
+@pytest.fixture(autouse=True)
+def states_wherever_asked(monkeypatch):
+    """However long one takes."""
+    monkeypatch.setattr("clear_rt.contents.STATE_SHARE", float("inf"))
+
+
 class Half(BlockEngine):
     """Stops half-way, so that noise stays in the picture, and counts the latents that it was shown."""
 

@@ -27,7 +27,8 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch):
-    """Ten seconds of video a segment would make these tests as slow."""
+    """Ten seconds of video a segment would make these tests as slow; states are taken at all of their ends."""
+    monkeypatch.setattr("clear_rt.contents.STATE_SHARE", float("inf"))
     monkeypatch.setattr(frames, "SegmentedWriter", partial(frames.SegmentedWriter, segment_frames=SEGMENT_FRAMES))
 
 

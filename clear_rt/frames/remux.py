@@ -26,6 +26,8 @@ MOV_FAMILY = {"mp4", "mov", "3gp"}
 _COVER_ART_MUXERS = MOV_FAMILY
 # MP4 fills the gaps between lines with empty ones; the muxer does so itself and would double those of the source.
 _NO_TEXT = b"\0\0"
+# Farther back, times are those of another recording; nearer, packets are only out of order.
+_STEP_BACK_S = Fraction(1, 5)
 _CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
 
 
@@ -44,6 +46,8 @@ class Remux:
         self._packets: Iterator[Packet[Any]] = iter(())
         self._waiting: Packet[Any] | None = None
         self._last_dts: dict[int, int] = {}
+        self._lasts: dict[int, tuple[int, int]] = {}
+        self._shifts: dict[int, int] = {}
 
     def declare(self, output: OutputContainer, video_index: int, add_video: Callable[[], object] | None) -> None:
         """Create the output's streams in the source's order; `add_video` makes the main one, None copies it too."""
@@ -93,6 +97,7 @@ class Remux:
         try:
             for packet in self._packets:
                 if packet.size or packet.dts is not None:
+                    self._go_on(packet)
                     return packet
         except AV_ERRORS as error:
             raise InputError(
@@ -100,6 +105,20 @@ class Remux:
                 "copy or export it again"
             ) from error
         return None
+
+    def _go_on(self, packet: Packet[Any]) -> None:
+        """Where times begin again, as in recordings that were joined, they go on instead, as those of frames do."""
+        if packet.dts is None or packet.stream.type not in ("audio", "video"):
+            return
+        index = packet.stream_index
+        dts = packet.dts + self._shifts.get(index, 0)
+        last, end = self._lasts.get(index, (dts, dts))
+        if (last - dts) * packet.time_base > _STEP_BACK_S:
+            self._shifts[index] = end - packet.dts
+        if shift := self._shifts.get(index):
+            packet.dts += shift
+            packet.pts = None if packet.pts is None else packet.pts + shift
+        self._lasts[index] = packet.dts, packet.dts + (packet.duration or 1)
 
     def _mux(self, output: OutputContainer, packet: Packet[Any]) -> None:
         index = packet.stream_index

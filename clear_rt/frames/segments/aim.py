@@ -13,6 +13,8 @@ from clear_rt.frames.segments.source_packets import SourcePackets, source_packet
 
 # What replaces the text may need more than the still picture it stood on, and every segment begins with a whole one.
 _LEAST_SHARE = 0.25
+# What `WriteConfig` takes.
+_LEAST_BITS_PER_S, _MOST_BITS_PER_S = 1_000, 2_000_000_000
 # Of NVENC nobody has seen that the headers stay the same when the rate changes.
 _STEADY = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 
@@ -35,7 +37,7 @@ class Aim:
         packets = source_packets(info)
         if not packets.bits_per_s:
             return
-        self.bits_per_s = round(packets.bits_per_s if config.bitrate == "auto" else config.bitrate)
+        self.bits_per_s = _possible(packets.bits_per_s if config.bitrate == "auto" else config.bitrate)
         if encoder not in _STEADY:
             self._packets, self._share = packets, self.bits_per_s / packets.bits_per_s
 
@@ -46,7 +48,7 @@ class Aim:
         if self._packets is None:
             return replace(self._config, bitrate=self.bits_per_s)
         bits_per_s = self._share * self._packets.between(start_frame, stop_frame)
-        return replace(self._config, bitrate=round(max(bits_per_s, _LEAST_SHARE * self.bits_per_s)))
+        return replace(self._config, bitrate=_possible(max(bits_per_s, _LEAST_SHARE * self.bits_per_s)))
 
     def most(self, segment_frames: int) -> WriteConfig:
         """The largest of what `of` gives for segments of that many frames, wherever they begin."""
@@ -56,3 +58,8 @@ class Aim:
         step = max(1, segment_frames // 4)
         # Shorter segments, which smart copy makes, may ask for more: twice is the next level, and that is no harm.
         return max((self.of(start, start + step) for start in range(0, count, step)), key=lambda one: int(one.bitrate))
+
+
+def _possible(bits_per_s: float) -> int:
+    """What a source may have, pictures that stand for hours or noise without loss, is not always what may be asked."""
+    return round(min(max(bits_per_s, _LEAST_BITS_PER_S), _MOST_BITS_PER_S))
