@@ -35,10 +35,10 @@ def say(told: Told) -> None:
 
 
 def warn(*sentences: str) -> None:
-    """Print on standard error, a line each."""
+    """Print on standard error, a line each, whatever line ends the names in it have."""
     try:
         for sentence in sentences:
-            _write(sys.stderr, f"clear-rt: {sentence}")
+            _write(sys.stderr, f"clear-rt: {' '.join(sentence.splitlines())}")
     except OSError:
         # Nobody can be told. The exit status remains.
         return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -39,12 +38,8 @@ from clear_rt.threads import Behind, Stop
 UInt8 = npt.NDArray[np.uint8]
 # What the first pass found, in the folder of an interrupted run.
 _FOUND = "found"
-# What computes an engine's networks; the prior of most is ONNX Runtime's.
-_LIBRARIES: defaultdict[str, tuple[str, ...]] = defaultdict(
-    lambda: ("onnxruntime",),
-    cuda=("onnxruntime", "torch", "triton"),
-    trt=("onnxruntime", "tensorrt", "tensorrt-rtx-cu13"),
-)
+# What computes the networks of an engine beside ONNX Runtime, which most priors are left to.
+_LIBRARIES = {"cuda": ("torch", "triton"), "trt": ("tensorrt", "tensorrt-rtx-cu13")}
 
 
 class Edited(NamedTuple):
@@ -171,7 +166,7 @@ class Remover:
         """What the networks are computed by, as far as results may differ by it."""
         gpu = first_gpu() if self.engine.name != "onnx" else None
         side = None if self._generator is None else getattr(self._generator.side, "kept_as", None)
-        libraries = {name: _version_of(name) for name in _LIBRARIES[self.engine.name]}
+        libraries = {name: _version_of(name) for name in ("onnxruntime", *_LIBRARIES.get(self.engine.name, ()))}
         return libraries | {"engine": side or self.engine.name, "GPU": "none" if gpu is None else gpu.name}
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:

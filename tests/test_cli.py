@@ -405,3 +405,7 @@ def test_a_file_asked_for_twice_is_refused(capfd, tmp_path, folder, subtitled, o
     target = folder / f"out{suffix}"
     again = folder / ".." / folder.name / target.name
     _refused(capfd, ["remove", subtitled, "-o", target, option, again], ExitStatus.OUTPUT)
+
+
+def test_a_line_end_in_a_name_stays_on_the_line(capfd, tmp_path):
+    _refused(capfd, ["remove", tmp_path / "no\nsuch.mp4", "-o", tmp_path / "out.mp4"], ExitStatus.INPUT, "no such.mp4")
