@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from clear_rt.report import Stopwatch
 from clear_rt.runtime.engine import open_engine
 from clear_rt.scan import scan
 from clear_rt.shapes import Box, working_size
-
-Progress = Callable[[str, int, int | None], None]
+from clear_rt.telling import Progress, untold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +57,7 @@ def detect(source: Path | str, config: RunConfig | None = None, progress: Progre
     info = frames.with_decoder(frames.probe(path), config.read.decoder)
     working = working_size(info.width_px, info.height_px, bundle.prior.short_side_px)
     prior = Prior(engine, bundle.prior.multiple_px)
-    found = scan(info, prior, working, config.region, Stopwatch(), progress or _silent)
+    found = scan(info, prior, working, config.region, Stopwatch(), progress or untold)
     texts = [
         Text(start_us=start_us, stop_us=stop_us, start_frame=run.start_frame, stop_frame=run.stop_frame, box=run.box)
         for run, (start_us, stop_us) in zip(found.runs, found.intervals_us, strict=True)
@@ -130,7 +128,3 @@ def _stamp(time_us: int) -> str:
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d},{milliseconds:03d}"
-
-
-def _silent(phase: str, done: int, total: int | None) -> None:
-    """Nobody is told."""

@@ -5,7 +5,6 @@ The first pass is made whole; of the second one as much as shows what an edited 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 from clear_rt.config import WriteConfig
 from clear_rt.remover import Looked, Remover
 from clear_rt.shapes import Box
+from clear_rt.telling import Progress
 
-Progress = Callable[[str, int, int | None], None]
 # A window of the model makes more than these final at once; of the membrane they take a second.
 _SAMPLE_FRAMES = 24
 

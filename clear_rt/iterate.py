@@ -16,7 +16,8 @@ from clear_rt import frames
 from clear_rt.config import RunConfig
 from clear_rt.errors import ConfigError, InputError
 from clear_rt.remover import Remover
-from clear_rt.second_pass import Cleaned, Progress
+from clear_rt.second_pass import Cleaned
+from clear_rt.telling import Progress
 
 UInt8 = NDArray[np.uint8]
 

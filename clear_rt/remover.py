@@ -31,8 +31,9 @@ from clear_rt.runtime.device import first_gpu
 from clear_rt.runtime.engine import Engine, open_engine
 from clear_rt.scan import Scanned, scan
 from clear_rt.scan_record import record, recorded
-from clear_rt.second_pass import Cleaned, Progress, Subject, second_pass
+from clear_rt.second_pass import Cleaned, Subject, second_pass
 from clear_rt.shapes import Box, Size, working_size
+from clear_rt.telling import Progress, untold
 from clear_rt.threads import Behind, Stop
 
 UInt8 = npt.NDArray[np.uint8]
@@ -108,7 +109,7 @@ class Remover:
     ) -> Report:
         """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees the second pass."""
         begun, watch = time.perf_counter(), Stopwatch()
-        tell = progress or _untold
+        tell = progress or untold
         info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
         frames.check_writable(info, target, self.config.write)
         may_copy = frames.copyable(info, target)
@@ -178,7 +179,7 @@ class Remover:
     def look(self, source: Path, progress: Progress | None = None) -> Looked:
         """The first pass alone: where and when there is text in `source`. Raises what calling this raises of it."""
         info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
-        scanned = scan(info, self._prior, self._working(info), self.config.region, Stopwatch(), progress or _untold)
+        scanned = scan(info, self._prior, self._working(info), self.config.region, Stopwatch(), progress or untold)
         return Looked(info, self._admitted(info, scanned))
 
     def _admitted(self, info: frames.VideoInfo, scanned: Scanned) -> Scanned:
@@ -202,7 +203,7 @@ class Remover:
         `found` is what `look` gave for it, where that was called. Raises what calling this raises, but for what is
         written.
         """
-        watch, tell, stop = Stopwatch(), progress or _untold, Stop()
+        watch, tell, stop = Stopwatch(), progress or untold, Stop()
         info, scanned = found or self.look(source, tell)
         with second_pass(self._subject(info, scanned), watch, tell, stop) as second, stop:
             for seen in second.cleaned:
@@ -283,10 +284,6 @@ def _hash_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that can") from None
-
-
-def _untold(phase: str, done: int, total: int | None) -> None:
-    """Nobody is told of progress."""
 
 
 def remove(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan, cut_runs
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
+from clear_rt.telling import Progress
 from clear_rt.threads import ahead
 
-Tell = Callable[[str, int, int | None], None]
 _LONG_AGO_US = -(1 << 62)
 
 
@@ -47,7 +47,7 @@ class Scanned:
 
 
 def scan(
-    info: frames.VideoInfo, prior: Prior, working: Size, config: RegionConfig, watch: Stopwatch, tell: Tell
+    info: frames.VideoInfo, prior: Prior, working: Size, config: RegionConfig, watch: Stopwatch, tell: Progress
 ) -> Scanned:
     """Looks for text in `info`; `tell("looking for text", done, total or None)` counts frames.
 

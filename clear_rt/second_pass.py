@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
@@ -25,10 +25,10 @@ from clear_rt.report import Stopwatch
 from clear_rt.resuming import Resuming
 from clear_rt.shapes import Size
 from clear_rt.states import StateError
+from clear_rt.telling import Progress
 from clear_rt.threads import Stop, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
-Progress = Callable[[str, int, int | None], None]
 
 
 class Cleaned(NamedTuple):

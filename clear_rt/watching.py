@@ -17,8 +17,9 @@ from clear_rt.page.html import page
 from clear_rt.preview import Preview
 from clear_rt.remover import Remover
 from clear_rt.report import Report
-from clear_rt.second_pass import Cleaned, Progress
+from clear_rt.second_pass import Cleaned
 from clear_rt.shapes import working_size
+from clear_rt.telling import Progress
 from clear_rt.text_file import write_text
 from clear_rt.watched import Watched
 

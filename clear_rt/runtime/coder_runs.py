@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
+from clear_rt.restart import Host
 from clear_rt.runtime.engine import Caches
+from clear_rt.states import StateError, integers
 
 # An array of any library on the GPU.
 A = TypeVar("A", bound=Any)
@@ -60,6 +64,26 @@ class CoderRuns(Generic[A]):
         while self._returned:
             self._free.append(self._returned.popleft())
         del self._free[:-MOST_FREE]
+
+
+class KeptCoderRuns(CoderRuns[A]):
+    """As `CoderRuns`, of coders that can be taken out and put back: they have `size`, `kept` and `fill`."""
+
+    def saved(self, caches: Caches) -> Iterator[Host]:
+        """The size that the coder was made for, and what it keeps."""
+        coder = caches[0].coder
+        yield integers(*coder.size)
+        yield from coder.kept()
+
+    def restored(self, arrays: Sequence[Host]) -> Caches:
+        """A coder that goes on where the one that was `saved` was. Raises StateError."""
+        if not arrays or arrays[0].shape != (3,) or arrays[0].dtype != np.int64 or not (arrays[0] > 0).all():
+            raise StateError("expected the size of a coder, and what it keeps; the state is of another engine")
+        channels, height, width = map(int, arrays[0])
+        run = self._begun((channels, height, width))
+        coder: Any = run.coder
+        coder.fill(arrays[1:])
+        return (run,)
 
 
 class _Run(Generic[A]):

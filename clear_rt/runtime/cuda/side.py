@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import TypeVar
@@ -32,6 +31,7 @@ from clear_rt.runtime.cuda.vae_layers import Buffers
 from clear_rt.runtime.cuda.vae_ops import KernelVaeOps, TorchVaeOps, VaeOps
 from clear_rt.runtime.cuda.vae_stream import StreamedDecoder, StreamedEncoder
 from clear_rt.runtime.engine import Caches
+from clear_rt.runtime.latest import Latest
 from clear_rt.states import StateError
 from clear_rt.windows import WindowPlan
 
@@ -82,7 +82,7 @@ class DeviceSide:
             like,
             "decode",
         )
-        self._steps: OrderedDict[tuple[int, ...], _Step] = OrderedDict()
+        self._steps: Latest[tuple[int, ...], _Step] = Latest(MOST_SHAPES)
 
     def canvas(self, plan: WindowPlan, table: StepTable) -> Canvas:
         return DeviceCanvas(plan, table, self.device, self._latent_ops)
@@ -136,12 +136,7 @@ class DeviceSide:
             return from_bits(array, self.device)
 
     def _step_of(self, shape: tuple[int, ...]) -> _Step:
-        if shape not in self._steps:
-            while len(self._steps) >= MOST_SHAPES:
-                self._steps.popitem(last=False)
-            self._steps[shape] = _Step(self._dit, shape, self.graphs)
-        self._steps.move_to_end(shape)
-        return self._steps[shape]
+        return self._steps.of(shape, lambda: _Step(self._dit, shape, self.graphs))
 
     @torch.no_grad()
     def _ran(self, call: Callable[[], T], shape: tuple[int, ...]) -> T:

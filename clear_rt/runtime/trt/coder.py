@@ -8,15 +8,14 @@ import numpy as np
 
 from clear_rt.errors import EngineError
 from clear_rt.restart import Host
-from clear_rt.runtime.coder_runs import CoderRuns, Size
-from clear_rt.runtime.engine import Caches
+from clear_rt.runtime.coder_runs import Size
 from clear_rt.runtime.slim.arrays import DeviceArray
 from clear_rt.runtime.slim.copies import copy
 from clear_rt.runtime.slim.dtypes import DTYPES
 from clear_rt.runtime.trt.device import Device
 from clear_rt.runtime.trt.executable import Executable, Networks
 from clear_rt.runtime.trt.program import Program
-from clear_rt.states import StateError, integers
+from clear_rt.states import StateError
 
 
 class PlanCoder:
@@ -76,27 +75,6 @@ class PlanCoder:
             there = crossing.to_device(stream, theirs)
             copy(stream, mine, there.viewed(mine.shape, mine.dtype))
         self._turn = 0
-
-
-class PlanCoders(CoderRuns[DeviceArray]):
-    """As `CoderRuns`, of coders that can be taken out and put back."""
-
-    def saved(self, caches: Caches) -> Iterator[Host]:
-        """The size that the coder was made for, and what it keeps."""
-        coder: PlanCoder = caches[0].coder
-        yield integers(*coder.size)
-        yield from coder.kept()
-
-    def restored(self, arrays: Sequence[Host]) -> Caches:
-        """A coder that goes on where the one that was `saved` was. Raises StateError."""
-        if not arrays or arrays[0].shape != (3,) or arrays[0].dtype != np.int64 or not (arrays[0] > 0).all():
-            raise StateError("expected the size of a coder, and what it keeps; the state is of another engine")
-        channels, height, width = map(int, arrays[0])
-        run = self._begun((channels, height, width))
-        coder = run.coder
-        assert isinstance(coder, PlanCoder)
-        coder.fill(arrays[1:])
-        return (run,)
 
 
 def _caches(given: Iterable[DeviceArray], made: Iterable[DeviceArray]) -> dict[str, DeviceArray]:

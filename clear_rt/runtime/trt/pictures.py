@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from clear_rt.config import CompositeMode
 from clear_rt.frames import Frame
 from clear_rt.pictures import Floats, UInt8
+from clear_rt.runtime.latest import Latest
 from clear_rt.runtime.part_pictures import PartCrop, PartPaste, PartPictures
 from clear_rt.runtime.slim.arrays import DeviceArray
 from clear_rt.runtime.slim.composite import STEPS
@@ -31,7 +31,7 @@ class SlimPictures(PartPictures):
 
     def __init__(self, device: Device, kernels: Kernels) -> None:
         self._device, self._kernels, self._lane = device, kernels, device.pictures
-        self._pastings: OrderedDict[_Key, Pasting] = OrderedDict()
+        self._pastings: Latest[_Key, Pasting] = Latest(MOST_PASTINGS)
 
     def _takes(self, frame: Frame) -> bool:
         return super()._takes(frame) and (frame.planes[1].step_x_px, frame.planes[1].step_y_px) == STEPS
@@ -79,9 +79,4 @@ class SlimPictures(PartPictures):
 
     def _pasting(self, paste: PartPaste) -> Pasting:
         key = paste.part.packed, paste.box, paste.matrix.tobytes(), paste.bits, paste.shift
-        if key not in self._pastings:
-            while len(self._pastings) >= MOST_PASTINGS:
-                self._pastings.popitem(last=False)
-            self._pastings[key] = Pasting(self._device, self._kernels, paste)
-        self._pastings.move_to_end(key)
-        return self._pastings[key]
+        return self._pastings.of(key, lambda: Pasting(self._device, self._kernels, paste))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -13,12 +12,13 @@ from clear_rt.generator import GeneratorSpec, StepTable
 from clear_rt.latents import no_numbers
 from clear_rt.pictures import Pictures
 from clear_rt.restart import Coder, Host
-from clear_rt.runtime.coder_runs import Size
+from clear_rt.runtime.coder_runs import KeptCoderRuns, Size
 from clear_rt.runtime.engine import Caches
+from clear_rt.runtime.latest import Latest
 from clear_rt.runtime.slim.arrays import DeviceArray
 from clear_rt.runtime.slim.kernels import Kernels
 from clear_rt.runtime.trt.canvas import SlimCanvas
-from clear_rt.runtime.trt.coder import PlanCoder, PlanCoders
+from clear_rt.runtime.trt.coder import PlanCoder
 from clear_rt.runtime.trt.device import Device
 from clear_rt.runtime.trt.executable import Networks
 from clear_rt.runtime.trt.pictures import SlimPictures
@@ -39,9 +39,9 @@ class TrtNetworks:
     def __init__(self, networks: Networks, spec: GeneratorSpec, device: Device) -> None:
         self._networks, self._device, self._lane = networks, device, device.networks
         self._rows = 1 + max(max(table.rows) for table in spec.step_tables.values())
-        self._windows: OrderedDict[tuple[int, ...], Window] = OrderedDict()
-        self._encoders = PlanCoders(self._coder("encoder", "frames", spec.latent_frames))
-        self._decoders = PlanCoders(self._coder("decoder", "latent", 1))
+        self._windows: Latest[tuple[int, ...], Window] = Latest(MOST_SHAPES)
+        self._encoders = KeptCoderRuns(self._coder("encoder", "frames", spec.latent_frames))
+        self._decoders = KeptCoderRuns(self._coder("decoder", "latent", 1))
 
     def _coder(self, part: str, given: str, frames: int) -> Callable[[Size], PlanCoder]:
         return lambda size: PlanCoder(self._networks, self._device, part, given, size, frames)
@@ -87,12 +87,7 @@ class TrtNetworks:
             raise StateError(f"no {coder} goes on with the state: {error}") from None
 
     def _window(self, shape: tuple[int, ...]) -> Window:
-        if shape not in self._windows:
-            while len(self._windows) >= MOST_SHAPES:
-                self._windows.popitem(last=False)
-            self._windows[shape] = Window(self._networks, self._device, shape, self._rows)
-        self._windows.move_to_end(shape)
-        return self._windows[shape]
+        return self._windows.of(shape, lambda: Window(self._networks, self._device, shape, self._rows))
 
 
 class TrtSide(TrtNetworks):
