@@ -79,10 +79,12 @@ def run_all(
     told: Callable[[Done], None] = lambda done: None,
 ) -> list[Done]:
     """All jobs in order. Whatever ends one is told of and kept as its failure; an interrupt ends all."""
+    from clear_rt.frames import is_there
+
     results = []
     for job in jobs:
         done = Done(job)
-        if not (skip_existing and job.target.exists()):
+        if not (skip_existing and is_there(job.target)):
             try:
                 make_folder(job.target.parent)
                 done = Done(job, remove(job))
@@ -105,7 +107,9 @@ def make_folder(folder: Path) -> None:
 
 
 def _videos(source: Path, *, recursive: bool) -> Iterator[tuple[Path, Path]]:
-    """Videos, and where each belongs below the folder of results."""
+    """Videos, and where each belongs below the folder of results: numbered pictures in a folder of their own."""
+    from clear_rt.frames.sequence import is_pattern
+
     if source.is_dir():
         known = _endings()
         for path in sorted(source.glob("**/*" if recursive else "*")):
@@ -118,6 +122,8 @@ def _videos(source: Path, *, recursive: bool) -> Iterator[tuple[Path, Path]]:
             path = Path(name)
             if path.is_file():
                 yield path, Path(path.name)
+    elif is_pattern(source):
+        yield source, Path(source.absolute().parent.name, source.name)
     else:
         yield source, Path(source.name)
 
@@ -127,14 +133,15 @@ def _is_pattern(path: Path) -> bool:
 
 
 def _endings() -> list[str]:
-    """Of files that can be written, too."""
+    """Of files that can be written, too, and say themselves what they hold."""
     from clear_rt.frames.atomic import MUXERS
+    from clear_rt.frames.demuxing import RAW_ENDINGS
 
-    return sorted(MUXERS)
+    return sorted(MUXERS.keys() - set(RAW_ENDINGS))
 
 
 def _hint(source: Path, *, recursive: bool) -> str:
-    known = " ".join(_endings())
+    known = f"{' '.join(_endings())}; numbered pictures are named as {source / '%05d.png'}"
     if source.is_dir() and not recursive:
         return f"give --recursive where they lie in folders below, or one with files that end in {known}"
     return f"give a place with files that end in {known}"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clear_rt import prose
-from clear_rt.batch import MOST_FAILURES, Done, Job, is_batch, jobs_of, make_folder, run_all
+from clear_rt.batch import Done, Job, is_batch, jobs_of
 from clear_rt.config import (
     CompositeConfig,
     CompositeMode,
@@ -27,8 +25,8 @@ from clear_rt.config import (
     WriteConfig,
     refuse_model_options,
 )
-from clear_rt.console import Told, say, warn
-from clear_rt.errors import ClearError, ConfigError
+from clear_rt.console import Told
+from clear_rt.errors import ConfigError
 from clear_rt.option_types import (
     AsJson,
     Bitrate,
@@ -38,13 +36,15 @@ from clear_rt.option_types import (
     Lossless,
     Mask,
     MaxMemory,
+    Rate,
+    Raw,
     Regions,
     SmartCopy,
     Times,
 )
-from clear_rt.option_values import Format, Sensitivity, at_sensitivity, bitrate_of, region_of
+from clear_rt.option_values import Format, Sensitivity, at_sensitivity, bitrate_of, reading_of, region_of
 from clear_rt.progress import bar
-from clear_rt.report import Report
+from clear_rt.removal_jobs import forecast_all, remove_all, remove_one, review_one
 from clear_rt.watched import Watched
 
 RUN, COMPOSITE, DENOISE, READ, WRITE = RunConfig(), CompositeConfig(), DenoiseConfig(), ReadConfig(), WriteConfig()
@@ -69,6 +69,8 @@ def remove(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and how long it would take; write nothing.")
     ] = False,
+    rate: Rate = None,
+    raw: Raw = None,
     region: Regions = None,
     keep_region: Keep = None,
     time: Times = None,
@@ -120,7 +122,7 @@ def remove(
         matte=matte,
         composite=CompositeConfig(mode=composite, fill=fill),
         denoise=_denoise(fill, steps, policy, noise, seed, max_memory),
-        read=ReadConfig(decoder=decoder),
+        read=reading_of(decoder, rate, raw),
         write=WriteConfig(
             crf=crf, bitrate=bitrate_of(bitrate), lossless=lossless, encoder=encoder, smart_copy=smart_copy
         ),
@@ -137,28 +139,32 @@ def remove(
             if is_batch(sources, jobs)
             else [_job(sources[0], output)]
         )
-        return _forecast(found, config, max_memory, as_json=as_json)
+        return forecast_all(found, config, max_memory, as_json=as_json)
     if is_batch(sources, jobs):
         if preview or compare or review:
             raise ConfigError("--preview, --compare and --review show one video, several were given; leave them out")
         found = jobs_of(sources, output, recursive=recursive, job_file=jobs)
-        return _remove_all(found, config, max_memory, report, skip_existing=skip_existing, as_json=as_json)
+        return remove_all(found, config, max_memory, report, skip_existing=skip_existing, as_json=as_json)
     if review is not None:
         if output or preview or compare or report:
             raise ConfigError("--review writes nothing else; leave out --output, --preview, --compare and --report")
-        return _review(sources[0], review, config, max_memory, as_json=as_json)
+        return review_one(sources[0], review, config, max_memory, as_json=as_json)
     if output is None:
         raise ConfigError("expected where the result goes, got nothing; give --output FILE")
     job = _job(sources[0], output)
-    if skip_existing and job.target.exists():
+    from clear_rt.frames import is_there
+
+    if skip_existing and is_there(job.target):
         skipped = json.dumps(Done(job).as_dict()) if as_json else f"{job.target} is there already: nothing was done"
         return Told(skipped)
-    return _remove_one(job, config, max_memory, Watched(preview, compare, report), as_json=as_json)
+    return remove_one(job, config, max_memory, Watched(preview, compare, report), as_json=as_json)
 
 
 def detect(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to look into.")],
     form: Annotated[Format, typer.Option("--format", help="What is printed.")] = "json",
+    rate: Rate = None,
+    raw: Raw = None,
     region: Regions = None,
     keep_region: Keep = None,
     time: Times = None,
@@ -171,7 +177,8 @@ def detect(
 
     sought, matte = at_sensitivity(region_of(region or [], keep_region or [], time or []), MatteConfig(), sensitivity)
     with bar() as tell:
-        found = look(video, RunConfig(region=sought, matte=matte, bundle=bundle), tell)
+        config = RunConfig(region=sought, matte=matte, read=reading_of("auto", rate, raw), bundle=bundle)
+        found = look(video, config, tell)
     return Told(written(found, form), "what was found")
 
 
@@ -189,116 +196,14 @@ def _denoise(
     return DenoiseConfig(policy=policy or DENOISE.policy, steps=steps, seed=seed, noise=noise)
 
 
-def _remove_one(job: Job, config: RunConfig, max_memory: str | None, asked: Watched, *, as_json: bool) -> Told:
-    from clear_rt.bundle import open_bundle
-    from clear_rt.memory_plan.removal import admit_removal
-    from clear_rt.remover import Remover
-    from clear_rt.watching import watching
-
-    opened = open_bundle(config.bundle)
-    admit = admit_removal(job.source, config, opened, max_memory)
-    remover = Remover(config, bundle=opened, admit=admit)
-    short_side_px = remover.bundle.prior.short_side_px
-    with ExitStack() as stack:
-        watched = stack.enter_context(watching(job.source, job.target, asked, short_side_px))
-        tell = stack.enter_context(bar(quiet=as_json))
-        report = remover(job.source, job.target, tell, watched.observe)
-        watched.report(report)
-    warn(*report.dropped_streams, *report.notes)
-    if report.video_copied and (asked.preview or asked.compare):
-        warn("no text was found, so there is nothing to preview or to compare")
-    text = json.dumps(report.as_dict()) if as_json else prose.summary(report)
-    return Told(text, f"{job.target} is complete, but the report on it")
-
-
 def _job(source: Path, output: Path | None) -> Job:
-    """Of one video; without a place for its result it would get its own name."""
-    target = Path(source.name) if output is None else output / source.name if output.is_dir() else output
+    """Of one video; without a place for its result it would get its own name. Numbered pictures go to a folder."""
+    from clear_rt.frames.sequence import is_pattern
+
+    if output is None:
+        target = Path(source.name)
+    elif output.is_dir() or (is_pattern(source) and not output.suffix):
+        target = output / source.name
+    else:
+        target = output
     return Job(source, target, Path(target.name))
-
-
-def _forecast(jobs: list[Job], config: RunConfig, max_memory: str | None, *, as_json: bool) -> int:
-    """Returns how many videos nothing could be said of, at most `MOST_FAILURES`."""
-    from clear_rt.bundle import open_bundle
-    from clear_rt.forecast import Forecast, forecast
-    from clear_rt.memory_plan.removal import admit_removal
-    from clear_rt.remover import Remover
-
-    opened = open_bundle(config.bundle)
-    remover, found, failed = Remover(config, bundle=opened), list[Forecast](), 0
-    for job in jobs:
-        try:
-            remover.admit = admit_removal(job.source, config, opened, max_memory)
-            with bar(quiet=as_json) as tell:
-                found.append(forecast(remover, job.source, job.target, tell))
-        except ClearError as error:
-            if len(jobs) == 1:
-                raise
-            warn(str(error))
-            failed += 1
-    told = json.dumps([one.as_dict() for one in found]) if as_json else prose.forecasts(found)
-    say(Told(told, "the forecast"))
-    return min(failed, MOST_FAILURES)
-
-
-def _review(source: Path, target: Path, config: RunConfig, max_memory: str | None, *, as_json: bool) -> Told:
-    from clear_rt.bundle import open_bundle
-    from clear_rt.memory_plan.removal import admit_removal
-    from clear_rt.remover import Remover
-    from clear_rt.watching import write_review
-
-    opened = open_bundle(config.bundle)
-    remover = Remover(config, bundle=opened, admit=admit_removal(source, config, opened, max_memory))
-    with bar(quiet=as_json) as tell:
-        changed = write_review(remover, source, target, tell)
-    if as_json:
-        return Told(json.dumps({"source": str(source), "review": str(target), "frames_changed": changed}))
-    return Told(f"{target} shows {source} and what would become of it: {changed} frames would change")
-
-
-def _remove_all(
-    jobs: list[Job],
-    config: RunConfig,
-    max_memory: str | None,
-    pages: Path | None,
-    *,
-    skip_existing: bool,
-    as_json: bool,
-) -> int:
-    """Returns how many videos failed, at most `MOST_FAILURES`."""
-    from clear_rt.bundle import open_bundle
-    from clear_rt.memory_plan.removal import admit_removal
-    from clear_rt.remover import Remover
-    from clear_rt.watching import watching
-
-    opened = open_bundle(config.bundle)
-    remover = Remover(config, bundle=opened)
-    place, short_side_px = 0, opened.prior.short_side_px
-    if pages is not None:
-        make_folder(pages)
-
-    def removed(job: Job) -> Report:
-        remover.admit = admit_removal(job.source, config, opened, max_memory)
-        page = None if pages is None else pages / job.place.with_name(f"{job.place.name}.html")
-        if page is not None:
-            make_folder(page.parent)
-        with (
-            watching(job.source, job.target, Watched(report=page), short_side_px) as watched,
-            bar(quiet=as_json, title=f"{place + 1}/{len(jobs)} {job.source.name}") as tell,
-        ):
-            report = remover(job.source, job.target, tell, watched.observe)
-            watched.report(report)
-        return report
-
-    def told(done: Done) -> None:
-        nonlocal place
-        place += 1
-        if done.failure is not None:
-            warn(done.failure)
-        elif done.report is not None:
-            warn(*done.report.dropped_streams, *done.report.notes)
-
-    results = run_all(jobs, removed, skip_existing=skip_existing, told=told)
-    failed = sum(done.failure is not None for done in results)
-    say(Told(json.dumps([done.as_dict() for done in results]) if as_json else prose.batch(results)))
-    return min(failed, MOST_FAILURES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -148,14 +149,31 @@ class DenoiseConfig:
         _require(0 <= self.seed < 1 << 64, f"--seed must be 0 .. 2**64 - 1, got {self.seed}")
 
 
+class RawPictures(NamedTuple):
+    """Pictures without a header, one after another, in a pixel format by FFmpeg's name."""
+
+    width_px: int
+    height_px: int
+    pixel_format: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadConfig:
-    """What decodes the picture: "auto" is NVDEC where it is seen to give what the CPU gives, else the CPU."""
+    """What decodes the picture: "auto" is NVDEC where it is seen to give what the CPU gives, else the CPU.
+
+    `rate` is that of raw and of numbered pictures in frames per second, 25 where None; `raw` says how a file without
+    a header holds them.
+    """
 
     decoder: DecoderName = "auto"
+    rate: Fraction | None = None
+    raw: RawPictures | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("decoder", self.decoder, DecoderName)
+        _require(
+            self.rate is None or 0 < self.rate <= 1000, f"--rate must be above 0 and at most 1000, got {self.rate}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

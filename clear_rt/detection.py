@@ -54,7 +54,7 @@ def detect(source: Path | str, config: RunConfig | None = None, progress: Progre
     config, path = config or RunConfig(), Path(source)
     bundle = open_bundle(config.bundle)
     engine = open_engine(config.engine, bundle, generates=False, kernels=config.kernels)
-    info = frames.with_decoder(frames.probe(path), config.read.decoder)
+    info = frames.with_decoder(frames.probe(path, config.read), config.read.decoder)
     working = working_size(info.width_px, info.height_px, bundle.prior.short_side_px)
     prior = Prior(engine, bundle.prior.multiple_px)
     found = scan(info, prior, working, config.region, Stopwatch(), progress or untold)

@@ -77,7 +77,7 @@ def forecast(remover: Remover, source: Path, target: Path, progress: Progress | 
         boxes=tuple(sorted({run.box for run in scanned.runs})),
         runs=len(scanned.runs),
         seconds=scan_s + again_s,
-        size_bytes=_size_bytes(remover.config.write, source, found),
+        size_bytes=_size_bytes(remover.config.write, found),
     )
 
 
@@ -105,14 +105,14 @@ def _edited_frame_s(remover: Remover, source: Path, found: Looked) -> float:
     return elapsed_s / max(edited, 1)
 
 
-def _size_bytes(config: WriteConfig, source: Path, found: Looked) -> int | None:
+def _size_bytes(config: WriteConfig, found: Looked) -> int | None:
     """The source's where its bit rate is aimed at or its packets are copied."""
     if not found.scanned.runs:
-        return source.stat().st_size
+        return found.info.size_bytes
     if config.lossless or config.crf is not None:
         return None
     if config.bitrate == "auto":
-        return source.stat().st_size
+        return found.info.size_bytes
     return round(config.bitrate * found.scanned.duration_us / 8e6)
 
 

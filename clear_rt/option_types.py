@@ -43,6 +43,14 @@ Times = Annotated[
     list[str] | None,
     typer.Option("--time", metavar="FROM-TO", help="When text is removed, such as 00:10-12:00; several may be given."),
 ]
+Rate = Annotated[
+    str | None,
+    typer.Option(metavar="FPS", help="Frames per second of numbered or raw pictures, such as 24000/1001; else 25."),
+]
+Raw = Annotated[
+    str | None,
+    typer.Option(metavar="WxH:FORMAT", help="How a file without a header holds its pictures: 1920x1080:yuv420p."),
+]
 Mask = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A video or picture whose bright pixels are the text; then none is looked for."),

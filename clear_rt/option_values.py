@@ -1,15 +1,16 @@
-"""Boxes, times and how eagerly text is looked for, from the words of the command line."""
+"""Boxes, times, rates and how eagerly text is looked for, from the words of the command line."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import exp, log
 from pathlib import Path
 from typing import Literal
 
-from clear_rt.config import MatteConfig, RegionConfig, TimeSpan
+from clear_rt.config import DecoderName, MatteConfig, RawPictures, ReadConfig, RegionConfig, TimeSpan
 from clear_rt.errors import ConfigError
 from clear_rt.shapes import Box
 
@@ -20,6 +21,8 @@ Format = Literal["json", "csv", "srt"]
 _LOG_ODDS = {"low": 1.5, "normal": 0.0, "high": -1.5}
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
 _SECONDS = (3600, 60, 1)
+_RAW = re.compile(r"(\d+)x(\d+):(\w+)")
+_RATE = re.compile(r"\d+(?:\.\d+|/[1-9]\d*)?")
 _BITRATE = re.compile(r"(\d+(?:\.\d+)?)(k|M|)")
 
 
@@ -70,6 +73,17 @@ def bitrate_of(text: str) -> int | Literal["auto"]:
     if found is None:
         raise ConfigError(f"--bitrate must be auto or a number such as 800k or 4.5M, got {text!r}")
     return round(float(found[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[found[2]])
+
+
+def reading_of(decoder: DecoderName, rate: str | None, raw: str | None) -> ReadConfig:
+    """`rate` is 24, 23.976 or 24000/1001, `raw` 1920x1080:yuv420p. Raises ConfigError for what is none."""
+    if rate is not None and not _RATE.fullmatch(rate):
+        raise ConfigError(f"--rate must be frames per second such as 24, 23.976 or 24000/1001, got {rate!r}")
+    found = _RAW.fullmatch(raw) if raw is not None else None
+    if raw is not None and (found is None or 0 in (int(found[1]), int(found[2]))):
+        raise ConfigError(f"--raw must be the size and pixel format, such as 1920x1080:yuv420p, got {raw!r}")
+    pictures = None if found is None else RawPictures(int(found[1]), int(found[2]), found[3])
+    return ReadConfig(decoder=decoder, rate=None if rate is None else Fraction(rate), raw=pictures)
 
 
 def at_sensitivity(region: RegionConfig, matte: MatteConfig, name: Sensitivity) -> tuple[RegionConfig, MatteConfig]:

@@ -46,7 +46,12 @@ def forecasts(found: Sequence[Forecast]) -> str:
         times = f"{one.duration_us / 1e6:.1f}", f"{one.text_us / 1e6:.1f}"
         size = "?" if one.size_bytes is None else f"{one.size_bytes / 1e6:.1f}"
         table.add_row(str(one.source), *times, str(one.runs), boxes, f"{one.seconds:.0f}", size)
-    return f"{_drawn(table)}\nnothing was written"
+    whole = ""
+    if len(found) > 1:
+        seconds, known = sum(one.seconds for one in found), [one.size_bytes for one in found]
+        size = "?" if None in known else f"{sum(filter(None, known)) / 1e6:.1f}"
+        whole = f"\n{len(found)} videos: about {seconds:.0f} seconds and {size} MB"
+    return f"{_drawn(table)}{whole}\nnothing was written"
 
 
 def _of_report(report: Report) -> tuple[str, str, str]:
@@ -77,19 +82,89 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
+# Of `score.Evaluation.as_dict`: what a row of its table is called, where its figure stands in a clip's score, and
+# digits after the point.
+_SCORES = (
+    ("PSNR dB", "psnr.frame_db", 2),
+    ("  inside", "psnr.inside_db", 2),
+    ("  outside", "psnr.outside_db", 2),
+    ("SSIM", "ssim", 4),
+    ("MS-SSIM", "ms_ssim", 4),
+    ("LPIPS", "lpips", 4),
+    ("DISTS", "dists", 4),
+    ("text found", "frames_with_text", 3),
+    ("  in its place", "frames_with_text_on_mask", 3),
+    ("warping error", "neighbours.warping", 2),
+    ("  x clean", "warping_ratio", 3),
+    ("consistency", "neighbours.consistency", 4),
+    ("  inside", "neighbours.consistency_inside", 4),
+    ("flow mean px", "neighbours.flow_mean_px", 3),
+    ("flow variance", "neighbours.flow_variance_px2", 3),
+)
+# The same for columns of the table of many, from the whole evaluation.
+_COLUMNS = (
+    ("PSNR dB", "result.psnr.frame_db", 2),
+    ("inside", "result.psnr.inside_db", 2),
+    ("outside", "result.psnr.outside_db", 2),
+    ("SSIM", "result.ssim", 4),
+    ("MS-SSIM", "result.ms_ssim", 4),
+    ("LPIPS", "result.lpips", 4),
+    ("DISTS", "result.dists", 4),
+    ("VFID", "vfid", 2),
+    ("flicker", "result.warping_ratio", 3),
+    ("text before", "source.frames_with_text_on_mask", 3),
+    ("after", "result.frames_with_text_on_mask", 3),
+    ("source kept dB", "changes.outside_db", 2),
+    ("changed outside", "changes.samples_outside", 6),
+)
+
+
 def scores(found: dict[str, Any]) -> str:
-    """The table of an evaluation, from its `as_dict`."""
-    table = Table("", "PSNR dB", "inside", "outside", "SSIM", "text found", "in its place", box=None)
-    for name in ("source", "result"):
-        score = found[name]
-        if score is not None:
-            decibels = (_figure(score["psnr"][key], 2) for key in ("frame_db", "inside_db", "outside_db"))
-            shares = (_figure(score[key], 3) for key in ("frames_with_text", "frames_with_text_on_mask"))
-            table.add_row(name, *decibels, _figure(score["ssim"], 4), *shares)
-    shares = (_figure(found[key], 3) for key in ("clean_frames_with_text", "clean_frames_with_text_on_mask"))
-    table.add_row("clean", "", "", "", "", *shares)
-    changed = _figure(found["pixels_changed_outside"], 0)
-    return f"{_drawn(table)}\n{found['frames']} frames; mask: {found['mask']}; pixels changed outside it: {changed}"
+    """The table of an evaluation, from its `as_dict`: a column for every clip, rows without any figure left out."""
+    clips = [name for name in ("source", "result", "clean") if found[name] is not None]
+    table = Table("", *clips, box=None)
+    for title, place, digits in _SCORES:
+        values = [_at(found[name], place) for name in clips]
+        if any(value is not None for value in values):
+            table.add_row(title, *(_figure(value, digits) for value in values))
+    share = "" if found["mask_share"] is None else f", {100 * found['mask_share']:.2f} % of the picture"
+    lines = [_drawn(table), f"{_counted(found['frames'], 'frame')}; mask: {found['mask']}{share}"]
+    if found["vfid"] is not None:
+        lines.append(f"VFID of the snippets: {_figure(found['vfid'], 2)}")
+    if (changes := found["changes"]) is not None:
+        shares = (_percent(changes[key]) for key in ("samples", "samples_outside"))
+        lines.append(
+            "samples of the source changed: {}, outside the mask {}; ".format(*shares)
+            + f"outside, source and result are {_figure(changes['outside_db'], 2)} dB apart, "
+            + f"{_counted(changes['pixels_outside'], 'pixel')} differ"
+        )
+    return "\n".join(lines)
+
+
+def score_rows(found: dict[str, Any]) -> str:
+    """A line for every pair of the document of `eval` on folders, and one for their mean; as wide as it has to be."""
+    rows = [(one["place"], one["evaluation"] or {}) for one in found["pairs"]]
+    rows.append(("mean", found["mean"] | {"vfid": found["vfid"]}))
+    columns = [column for column in _COLUMNS if any(_at(row, column[1]) is not None for _, row in rows)]
+    table = Table("video", *(title for title, _, _ in columns), box=None)
+    for place, row in rows:
+        failed = not row
+        table.add_row(place, *("failed" if failed else _figure(_at(row, where), n) for _, where, n in columns))
+    counted = f"{_counted(len(found['pairs']), 'pair')}: {len(found['pairs']) - found['failed']} compared"
+    return f"{_drawn(table, whole=True)}\n{counted}, {found['failed']} failed"
+
+
+def _at(found: dict[str, Any], place: str) -> float | str | None:
+    """What stands at "a.b.c"; None where any of it is missing."""
+    value: Any = found
+    for name in place.split("."):
+        value = None if value is None else value.get(name)
+    figure: float | str | None = value
+    return figure
+
+
+def _percent(share: float | None) -> str:
+    return "not known" if share is None else f"{100 * share:.4g} %"
 
 
 def facts(found: dict[str, dict[str, Any]]) -> str:
@@ -130,7 +205,10 @@ def _figure(value: float | str | None, digits: int) -> str:
     return "-" if value is None else value if isinstance(value, str) else f"{value:.{digits}f}"
 
 
-def _drawn(table: Table) -> str:
-    text = io.StringIO()
-    Console(file=text, width=Console().width).print(table)
+def _drawn(table: Table, *, whole: bool = False) -> str:
+    """`whole`: wider than the terminal where nothing could be shown in full otherwise."""
+    text, width = io.StringIO(), Console().width
+    if whole:
+        width = max(width, Console(width=10_000).measure(table).maximum)
+    Console(file=text, width=width).print(table)
     return text.getvalue().removesuffix("\n")

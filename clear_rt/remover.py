@@ -110,7 +110,7 @@ class Remover:
         """Remove the subtitles of `source` into `target`, like `remove`; `observe` sees the second pass."""
         begun, watch = time.perf_counter(), Stopwatch()
         tell = progress or untold
-        info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
+        info = frames.with_decoder(frames.probe(source, self.config.read), self.config.read.decoder)
         frames.check_writable(info, target, self.config.write)
         may_copy = frames.copyable(info, target)
         with frames.Work(info.path, target, self._job()) as work:
@@ -178,7 +178,7 @@ class Remover:
 
     def look(self, source: Path, progress: Progress | None = None) -> Looked:
         """The first pass alone: where and when there is text in `source`. Raises what calling this raises of it."""
-        info = frames.with_decoder(frames.probe(source), self.config.read.decoder)
+        info = frames.with_decoder(frames.probe(source, self.config.read), self.config.read.decoder)
         scanned = scan(info, self._prior, self._working(info), self.config.region, Stopwatch(), progress or untold)
         return Looked(info, self._admitted(info, scanned))
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_rt import frames
+from clear_rt.config import ReadConfig
 from clear_rt.errors import OutputError
 from clear_rt.page.gallery import Gallery
 from clear_rt.page.html import page
@@ -24,6 +25,7 @@ from clear_rt.text_file import write_text
 from clear_rt.watched import Watched
 
 UInt8 = npt.NDArray[np.uint8]
+READ = ReadConfig()
 _SUFFIXES = {"preview": (".png",), "report": (".html", ".htm")}
 
 
@@ -35,7 +37,9 @@ class Watching(NamedTuple):
 
 
 @contextmanager
-def watching(source: Path, target: Path, asked: Watched, short_side_px: int) -> Iterator[Watching]:
+def watching(
+    source: Path, target: Path, asked: Watched, short_side_px: int, read: ReadConfig = READ
+) -> Iterator[Watching]:
     """Files of what was asked for appear at the end of a run that went well.
 
     The comparison shows source and result side by side, each at the prior's working size. Where no text is found there
@@ -50,7 +54,7 @@ def watching(source: Path, target: Path, asked: Watched, short_side_px: int) -> 
     told: list[Report] = []
     with ExitStack() as stack:
         if asked.compare is not None:
-            info = frames.probe(source)
+            info = frames.probe(source, read)
             size = working_size(info.width_px, info.height_px, short_side_px)
             writer = stack.enter_context(
                 frames.PlainWriter(asked.compare, 2 * size.width_px, size.height_px, info.rate, frames.RGB_TO_WATCH)
@@ -79,7 +83,7 @@ def write_review(remover: Remover, source: Path, target: Path, progress: Progres
     Raises OutputError where it cannot be written, and what `Remover` raises.
     """
     frames.check_target(source, target)
-    info, changed = frames.probe(source), 0
+    info, changed = frames.probe(source, remover.config.read), 0
     size = working_size(info.width_px, info.height_px, remover.bundle.prior.short_side_px)
     with (
         frames.PlainWriter(target, 2 * size.width_px, size.height_px, info.rate, frames.RGB_TO_WATCH) as writer,

@@ -9,9 +9,12 @@ from typing import Any
 
 import av
 
-from clear_rt.frames import probe, read
-from clear_rt.frames.opening import codec_name
+from clear_rt.config import ReadConfig
+from clear_rt.frames import VideoInfo, probe, read
+from clear_rt.frames.opening import codec_name, open_input
+from clear_rt.frames.side_data import side_data_of
 
+READ = ReadConfig()
 # Written by every muxer as it likes, or true of the old encoding only.
 _OF_THE_MUXER = (
     "encoder",
@@ -24,10 +27,12 @@ _OF_THE_MUXER = (
 )
 
 
-def facts(path: Path) -> dict[str, Any]:
+def facts(path: Path, config: ReadConfig = READ) -> dict[str, Any]:
     """By name, comparable where both files are of one container; times in seconds since time zero."""
-    info = probe(path)
-    pictures = [(frame.time_us, frame.picture.interlaced_frame, _captions(frame.picture)) for frame in read(info)]
+    info = probe(path, config)
+    pictures = [
+        (frame.time_us, frame.picture.interlaced_frame, _captions(frame.picture, info.codec)) for frame in read(info)
+    ]
     return {
         "codec": info.codec,
         "container": info.container,
@@ -41,11 +46,12 @@ def facts(path: Path) -> dict[str, Any]:
         "times": [time_us for time_us, *_ in pictures],
         "fields": [is_interlaced for _, is_interlaced, _ in pictures],
         "captions": [captions for *_, captions in pictures],
-    } | _beside(path, info.stream_index)
+    } | _beside(info)
 
 
-def _beside(path: Path, video_index: int) -> dict[str, Any]:
-    with av.open(str(path)) as container:
+def _beside(info: VideoInfo) -> dict[str, Any]:
+    video_index = info.stream_index
+    with open_input(info.path, info.demuxing) as container:
         streams = list(container.streams)
         packets: dict[int, list[tuple[Fraction, bytes]]] = {
             stream.index: [] for stream in streams if stream.index != video_index and stream.type != "attachment"
@@ -71,8 +77,8 @@ def _kept(tags: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() not in _OF_THE_MUXER}
 
 
-def _captions(picture: av.VideoFrame) -> list[bytes]:
-    return [bytes(data) for data in picture.side_data if data.type.name == "A53_CC"]  # type: ignore[attr-defined]
+def _captions(picture: av.VideoFrame, codec: str) -> list[bytes]:
+    return [data for kind, data in side_data_of(picture, codec) if kind == "A53_CC"]
 
 
 def since_first(found: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
 
-from clear_rt.frames.layout import pixel_layout
+from clear_rt.config import RawPictures, ReadConfig
+from clear_rt.frames.layout import layout_to_write
+from clear_rt.frames.sequence import PICTURES
 from clear_rt.frames.views import component_views
 from tests.frames.moving import QUIET, moving_picture
 
@@ -46,8 +48,7 @@ class Case:
 
     `shows` says what the file has, `proves` names the `facts` that a plain file has otherwise. `becomes` is the codec
     of the result. `loses` names the facts that differ afterwards, `says` what the user is told of that. `refused` is
-    the sentence where there is no result. `off_by` is how far samples that nobody edited may lie from the source's:
-    SVT-AV1 4.1 at 10 bit calls itself lossless and is not.
+    the sentence where there is no result. `read` is what the file does not say itself.
     """
 
     shows: str
@@ -68,7 +69,14 @@ class Case:
     add: tuple[Add, ...] = ()
     captions: bool = False
     proves: tuple[str, ...] = ()
-    off_by: int = 0
+    read: ReadConfig = field(default_factory=ReadConfig)
+
+    def source(self, folder: Path) -> Path:
+        """Where the file is made, and the numbered pictures in a folder of their own."""
+        return _within(folder / "in", self.suffix)
+
+    def result(self, folder: Path) -> Path:
+        return _within(folder / "out", self.target or self.suffix)
 
     @property
     def is_8k(self) -> bool:
@@ -83,6 +91,10 @@ class Case:
         return f"{self.suffix} {self.codec} {self.pixel_format} {self.size[0]}x{self.size[1]}: {self.shows}"
 
 
+def _within(place: Path, suffix: str) -> Path:
+    return place / f"%04d.{suffix}" if f".{suffix}" in PICTURES else place.with_suffix(f".{suffix}")
+
+
 def between(shares: tuple[Fraction, Fraction], height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of a picture."""
     start, stop = shares
@@ -92,7 +104,9 @@ def between(shares: tuple[Fraction, Fraction], height: int, width: int) -> tuple
 def make(case: Case, path: Path) -> Path:
     """The video of `case`: moving waves, in the middle of some frames white strokes."""
     os.environ.setdefault("SVT_LOG", "0")
-    with av.open(str(path), "w") as container:
+    path.parent.mkdir(exist_ok=True)
+    beyond_8_bits = {"strict": "-1"} if case.suffix == "y4m" else {}
+    with av.open(str(path), "w", container_options=beyond_8_bits) as container:
         stream: Any = container.add_stream(case.codec, rate=25, options=case.options)
         stream.width, stream.height = case.size
         stream.pix_fmt, stream.codec_context.time_base = case.pixel_format, case.time_base
@@ -110,7 +124,7 @@ def make(case: Case, path: Path) -> Path:
 
 
 def _picture(case: Case, index: int) -> av.VideoFrame:
-    layout = pixel_layout(case.pixel_format)
+    layout = layout_to_write(case.pixel_format)
     assert layout is not None
     brightest = (1 << layout.bits) - 1
     if case.is_8k:
@@ -267,6 +281,12 @@ MPEG2_FIELDS = {"flags": "+ildct+ilme", "q": "2"}
 VFR = (0, 700, 1100, 2400, 2500, 9000, 9300, 12000, 12100, 12600, 15000, 15020)
 LATE = tuple(64_000 + 512 * index for index in range(FRAMES))
 
+
+def raw(width_px: int, height_px: int, pixel_format: str) -> ReadConfig:
+    return ReadConfig(raw=RawPictures(width_px, height_px, pixel_format))
+
+
+JPEG = {"qmin": "2", "qmax": "2"}
 INTO_ANOTHER = ("container", "streams", "dispositions", "tags", "packets")
 AVI = FAST | {"bf": "0"}
 X265 = QUIET | {"preset": "ultrafast"}
@@ -305,7 +325,35 @@ CASES = (
     Case("12 bit, 4:4:4", "mov", "libx265", "yuv444p12le", options=X265, proves=("bit depth",)),
     Case("sound", "webm", "libvpx-vp9", options=VP9, add=(sound("libopus"),)),
     Case("no sound", "webm", "libsvtav1", options=AV1),
-    Case("10 bit", "mp4", "libsvtav1", "yuv420p10le", options=AV1, proves=("bit depth",), off_by=1),
+    Case("10 bit", "mp4", "libsvtav1", "yuv420p10le", options=AV1, becomes="h264", proves=("bit depth",)),
+    Case("numbered pictures", "png", "png", "rgb24", proves=("container", "colour")),
+    Case("numbered pictures, 16 bit", "png", "png", "rgb48be", (95, 63), proves=("bit depth", "size")),
+    Case("numbered pictures with alpha", "png", "png", "rgba"),
+    Case("numbered pictures, grey", "png", "png", "gray16be", proves=("bit depth",)),
+    Case("numbered pictures, 16 bit", "tif", "tiff", "rgb48le", proves=("bit depth",)),
+    Case("numbered pictures, 10 bit", "dpx", "dpx", "gbrp10le", proves=("bit depth",)),
+    Case("numbered pictures, 12 bit", "dpx", "dpx", "gbrp12le", (95, 63), proves=("bit depth", "size")),
+    Case("numbered pictures", "bmp", "bmp", "bgr24"),
+    Case("numbered pictures", "tga", "targa", "bgr24"),
+    Case("numbered pictures", "jpg", "mjpeg", "yuvj420p", options=JPEG, refused="losslessly encoded"),
+    Case(
+        "numbered pictures for another file", "png", "png", "rgb24", target="mkv", becomes="h264", loses=("container",)
+    ),
+    Case("no other container", "mp4", "libx264", options=FAST, target="png", refused="cannot hold yuv420p"),
+    Case("YUV4MPEG2", "y4m", "rawvideo"),
+    Case("YUV4MPEG2, 10 bit, 4:2:2", "y4m", "rawvideo", "yuv422p10le", (95, 63), proves=("bit depth", "size")),
+    Case("no header", "yuv", "rawvideo", "yuv420p", (95, 63), read=raw(95, 63, "yuv420p"), proves=("size",)),
+    Case("no header, 10 bit", "yuv", "rawvideo", "p010le", read=raw(96, 64, "p010le"), proves=("bit depth",)),
+    Case("no header, RGB", "rgb", "rawvideo", "rgb24", read=raw(96, 64, "rgb24")),
+    Case(
+        "no header, for MP4",
+        "yuv",
+        "rawvideo",
+        read=raw(96, 64, "yuv420p"),
+        target="mp4",
+        becomes="h264",
+        loses=("container", "dispositions", "tags"),
+    ),
     Case("10 bit", "mkv", "ffv1", "yuv422p10le", proves=("bit depth",)),
     Case("grey", "mkv", "ffv1", "gray"),
     Case("grey, 10 bit", "mkv", "ffv1", "gray10le", proves=("bit depth",)),

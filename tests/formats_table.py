@@ -49,7 +49,6 @@ def _outcome(case: Case) -> str:
         return f"refused: \N{LEFT DOUBLE QUOTATION MARK}… {case.refused} …\N{RIGHT DOUBLE QUOTATION MARK}"
     differs = [f"video is {case.becomes}"] if case.becomes else []
     differs += [", ".join(case.loses)] if case.loses else []
-    differs += [f"samples by at most {case.off_by} (SVT-AV1 is not lossless there)"] if case.off_by else []
     said = [f"\N{LEFT DOUBLE QUOTATION MARK}{words} …\N{RIGHT DOUBLE QUOTATION MARK}" for words in case.says]
     return "; ".join([*differs, *said]) or "nothing"
 

@@ -141,3 +141,13 @@ def test_what_is_missing_is_said(arguments, said, capsys, tmp_path, monkeypatch)
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_numbered_pictures_go_to_folders_of_their_own(tmp_path):
+    """Results of two sequences whose pictures are called the same do not meet."""
+    sources = [tmp_path / "a" / "%04d.png", tmp_path / "b" / "%04d.png"]
+    found = jobs_of(sources, tmp_path / "out", recursive=False, job_file=None)
+    assert [job.target.relative_to(tmp_path / "out") for job in found] == [Path("a/%04d.png"), Path("b/%04d.png")]
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match=r"numbered pictures are named as .*in/%05d\.png"):
+        jobs_of([tmp_path / "in"], tmp_path, recursive=True, job_file=None)

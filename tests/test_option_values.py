@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clear_rt.config import MatteConfig, RegionConfig, TimeSpan
+from clear_rt.config import MatteConfig, ReadConfig, RegionConfig, TimeSpan
 from clear_rt.errors import ConfigError
-from clear_rt.option_values import at_sensitivity, box_of, region_of, span_of
+from clear_rt.option_values import at_sensitivity, box_of, reading_of, region_of, span_of
 from clear_rt.shapes import Box
 
 
@@ -71,3 +73,23 @@ def test_sensitivity_moves_every_threshold_and_normal_none():
     for name in ("sure_probability", "high_probability", "low_probability"):
         assert getattr(high_matte, name) < getattr(matte, name) < getattr(low_matte, name)
     assert high.enter_probability == pytest.approx(0.6676, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rate", "fraction"), [("24", Fraction(24)), ("23.976", Fraction("23.976")), ("24000/1001", Fraction(24000, 1001))]
+)
+def test_rates(rate, fraction):
+    assert reading_of("cpu", rate, None) == ReadConfig(decoder="cpu", rate=fraction)
+
+
+@pytest.mark.parametrize("rate", ["", "0", "0.0", "-1", "1001", "24/0", "24fps", "nan", "1e3", "24/1.001"])
+def test_no_rates(rate):
+    with pytest.raises(ConfigError, match="--rate must be"):
+        reading_of("auto", rate, None)
+
+
+def test_raw_pictures():
+    assert reading_of("auto", None, "1920x1080:yuv422p10le").raw == (1920, 1080, "yuv422p10le")
+    for text in ("", "1920x1080", "0x2:yuv420p", "2x00:yuv420p", "1920*1080:yuv420p", "2x2:", "2x2:a b"):
+        with pytest.raises(ConfigError, match="--raw must be the size and pixel format"):
+            reading_of("auto", None, text)

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from clear_rt.progress import bar
+from clear_rt.progress import bar, batch_bar
 
 
 class Terminal:
@@ -85,3 +85,45 @@ def test_silent_where_told_and_where_there_is_no_terminal(terminal, capfd):
     with bar() as tell:
         tell("removing", 1, 2)
     assert (terminal.lines(), file.getvalue(), capfd.readouterr()) == ([], "", ("", ""))
+
+
+def test_all_videos_and_the_one_at_hand(terminal):
+    """Three of 100, an unknown number, which counts as 200, and 300 frames: after 100 of 600 a sixth of the time."""
+    with batch_bar(
+        ["a", "b", "c"], lambda: [100, None, 300], console=terminal.console, clock_s=terminal.clock_s
+    ) as whole:
+        for done in range(0, 101, 10):
+            whole.tell("looking for text", done, None)
+            terminal.now_s += 0.5
+        whole.tell("looking for text", 100, 100)
+        for done in range(0, 101, 10):
+            whole.tell("removing", done, 100)
+            terminal.now_s += 1.0
+        whole.end()
+        whole.tell("looking for text", 7, 200)
+        terminal.console.print("end")
+    text = "\n".join(terminal.lines())
+    assert [line for line in text.splitlines() if line in ("1/3 a", "2/3 b", "3/3 c")] == ["1/3 a", "2/3 b"]
+    whole_line, looking = terminal.lines()[-2:]
+    assert "1/3 videos" in whole_line
+    assert looking.startswith("looking for text")
+    assert "7/200 frames" in looking
+
+
+def test_the_time_all_videos_will_take(terminal):
+    """Half of the frames of either pass, 10 s each: 20 s are gone of 40, whichever video they belong to."""
+    with batch_bar(["a", "b"], lambda: [50, 50], console=terminal.console, clock_s=terminal.clock_s) as whole:
+        for phase in ("looking for text", "removing"):
+            for done in range(0, 51, 5):
+                whole.tell(phase, done, 50)
+                terminal.now_s += 1.0
+        whole.end()
+    assert terminal.lines()[-1].endswith(("0:00:21", "0:00:22"))
+
+
+def test_all_videos_where_nobody_looks(capfd):
+    """Then nobody opens them to count frames, either."""
+    with batch_bar(["a"], lambda: pytest.fail("asked for frames")) as whole:
+        whole.tell("removing", 1, 2)
+        whole.end()
+    assert capfd.readouterr() == ("", "")

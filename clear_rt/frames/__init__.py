@@ -9,7 +9,7 @@
   at the place alone, `same_place` compares two, `muxer_for` knows the extensions.
 """
 
-from clear_rt.frames.atomic import check_target, muxer_for, same_place
+from clear_rt.frames.atomic import check_target, is_there, muxer_for, same_place
 from clear_rt.frames.copy import copy, copyable
 from clear_rt.frames.decode import with_decoder
 from clear_rt.frames.frame import Frame, Plane
@@ -46,6 +46,7 @@ __all__ = [
     "check_writable",
     "copy",
     "copyable",
+    "is_there",
     "jpeg_of",
     "muxer_for",
     "probe",

@@ -1,15 +1,18 @@
-"""A target file that appears whole or not at all."""
+"""A target that appears whole or not at all: a file, or a folder of numbered pictures."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from clear_rt.errors import OutputError
 from clear_rt.frames.failures import reason, remedy
+from clear_rt.frames.sequence import PICTURES, is_pattern
 
 MUXERS = {
     ".mp4": "mp4",
@@ -24,6 +27,10 @@ MUXERS = {
     ".flv": "flv",
     ".nut": "nut",
     ".3gp": "3gp",
+    ".y4m": "yuv4mpegpipe",
+    ".yuv": "rawvideo",
+    ".rgb": "rawvideo",
+    ".raw": "rawvideo",
 }
 # Most file systems end a name at 255 bytes; the rest of the temporary name needs fewer than 40 of them.
 _LONGEST_STEM_BYTES = 200
@@ -31,15 +38,25 @@ _LONGEST_STEM_BYTES = 200
 
 def muxer_for(target: Path) -> str:
     """FFmpeg's muxer for the target's extension. Raises OutputError that lists the known ones."""
+    if target.suffix.lower() in PICTURES:
+        if is_pattern(target):
+            return "image2"
+        raise OutputError(f"expected the pictures' names as a pattern such as out/%05d.png, but got {target.name!r}")
     muxer = MUXERS.get(target.suffix.lower())
     if muxer is None:
-        known = " ".join(sorted(MUXERS))
+        known = " ".join(sorted([*MUXERS, *PICTURES]))
         raise OutputError(f"expected an output name ending in one of {known}, but got {target.name!r}; rename it")
     return muxer
 
 
 def check_target(source: Path, target: Path) -> None:
-    """Raises OutputError where `target` can never be written: bad folder, a directory, or the source itself."""
+    """Raises OutputError where `target` can never be written: bad folder, a directory, or the source itself.
+
+    Numbered pictures need a folder of their own, which is not there yet or is empty.
+    """
+    if is_pattern(target):
+        _check_folder_of_pictures(target)
+        return
     # What a link points at is what will be replaced, and the folder of that is where the partial file goes.
     folder = Path(os.path.realpath(target)).parent
     _check_folder(folder)
@@ -48,6 +65,30 @@ def check_target(source: Path, target: Path) -> None:
         _check_existing(source, target, found)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"writing into {folder} is not permitted; change its permissions or choose another folder")
+
+
+def is_there(target: Path) -> bool:
+    """Whether a result stands at `target`: of numbered pictures any, or what else is in their folder."""
+    return any(target.parent.glob("*")) if is_pattern(target) else target.exists()
+
+
+def _check_folder_of_pictures(target: Path) -> None:
+    folder = place_of(target)
+    if _look(folder) is not None:
+        _check_folder(folder)
+        if any(folder.iterdir()):
+            raise OutputError(
+                f"expected a folder that holds nothing but the pictures, but {target.parent} is not empty; "
+                "name one that is, or one that does not exist"
+            )
+    _check_folder(folder.parent)
+    if not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"writing into {folder.parent} is not permitted; change its permissions or choose another")
+
+
+def place_of(target: Path) -> Path:
+    """What is replaced when `target` is complete, links followed: a file, or the folder of numbered pictures."""
+    return Path(os.path.realpath(target.parent if is_pattern(target) else target))
 
 
 def same_place(a: Path, b: Path) -> bool:
@@ -82,6 +123,24 @@ def _look(path: Path) -> os.stat_result | None:
         raise OutputError(f"expected a place to write at {path}, but {reason(error)}; {remedy(error)}") from error
 
 
+class PartialTarget(Protocol):
+    """What becomes the target by `commit` and vanishes by `discard`; `path` is where FFmpeg writes until then."""
+
+    target: Path
+    path: Path
+
+    def commit(self) -> None:
+        """Force the data to the disk and give it the target's name. Raises OutputError; the old target then stays."""
+
+    def discard(self) -> None:
+        """Remove what there is of it. Never raises."""
+
+
+def partial_of(target: Path, path: Path | None = None) -> PartialTarget:
+    """Of a file or of numbered pictures; hidden at `path`, else beside the target. Raises OSError."""
+    return PartialPictures(target, path) if is_pattern(target) else Partial(target, path)
+
+
 class Partial:
     """The hidden file that becomes the target by `commit` and vanishes by `discard`: beside the target, or `path`."""
 
@@ -91,10 +150,7 @@ class Partial:
         if path is not None:
             self.path = path
             return
-        stem = os.fsdecode(os.fsencode(self.target.stem)[:_LONGEST_STEM_BYTES])
-        # The random part keeps writers of one target apart: in one process, and in containers that share a folder.
-        mark = f"{os.getpid()}-{secrets.token_hex(6)}"
-        self.path = self.target.with_name(f".{stem}.partial-{mark}{self.target.suffix}")
+        self.path = _hidden_beside(self.target)
 
     def commit(self) -> None:
         """Force the data to the disk and give it the target's name. Raises OutputError; the old target then stays."""
@@ -109,3 +165,34 @@ class Partial:
         """Remove the partial file if there is one."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+class PartialPictures:
+    """A hidden folder that becomes the one of the pictures, which is not there yet or is empty."""
+
+    def __init__(self, target: Path, path: Path | None = None) -> None:
+        self.target = target
+        self._folder = place_of(target)
+        self._hidden = path or _hidden_beside(self._folder)
+        self._hidden.mkdir(exist_ok=True)
+        self.path = self._hidden / target.name
+
+    def commit(self) -> None:
+        """See `PartialTarget`."""
+        try:
+            for picture in self._hidden.iterdir():
+                with picture.open("rb+") as file:
+                    os.fsync(file.fileno())
+            self._hidden.replace(self._folder)
+        except OSError as error:
+            raise OutputError(f"{self.target} could not be completed: {reason(error)}; {remedy(error)}") from error
+
+    def discard(self) -> None:
+        """See `PartialTarget`."""
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+
+def _hidden_beside(path: Path) -> Path:
+    stem = os.fsdecode(os.fsencode(path.stem)[:_LONGEST_STEM_BYTES])
+    # The random part keeps writers of one target apart: in one process, and in containers that share a folder.
+    return path.with_name(f".{stem}.partial-{os.getpid()}-{secrets.token_hex(6)}{path.suffix}")

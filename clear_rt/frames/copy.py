@@ -19,6 +19,7 @@ from clear_rt.frames.failures import AV_ERRORS
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.opening import open_input
 from clear_rt.frames.output import Output
+from clear_rt.frames.picture_files import same_pictures
 from clear_rt.frames.probe import probe
 from clear_rt.frames.remux import add_copy
 from clear_rt.frames.writable import keeps_orientation
@@ -31,9 +32,12 @@ def copyable(info: VideoInfo, target: Path) -> bool:
     """Whether `copy` can carry the picture of `info` into the container of `target` as it is.
 
     False where the container cannot say how the picture is turned, where only one of the two is AVI, and where the
-    first packets do not come back from it as the same kind of picture. Raises OutputError for an unknown container.
+    first packets do not come back from it as the same kind of picture. Numbered pictures are copied into numbered
+    pictures only. Raises OutputError for an unknown container.
     """
     muxer = muxer_for(target)
+    if muxer == "image2" or info.demuxing.sequence is not None:
+        return same_pictures(info, target, muxer)
     return keeps_orientation(info, muxer) and _stamps_agree(info, muxer) and _comes_back(info, muxer)
 
 
@@ -85,7 +89,7 @@ def _comes_back(info: VideoInfo, muxer: str) -> bool:
     raw pictures lose the name of their pixel format.
     """
     memory = BytesIO()
-    with open_input(info.path) as source:
+    with open_input(info.path, info.demuxing) as source:
         try:
             _write_first(source, source.streams[info.stream_index], memory, muxer)
             memory.seek(0)

@@ -8,6 +8,7 @@ import av
 from av.video.stream import VideoStream
 
 from clear_rt.errors import InputError
+from clear_rt.frames.byte_order import NativeOrder
 from clear_rt.frames.clock import FileOrder
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.info import VideoInfo
@@ -18,8 +19,8 @@ _US = 1_000_000
 
 def cpu_pictures(info: VideoInfo) -> Generator[av.VideoFrame, None, None]:
     """In presentation order, stamped as the file is. Raises InputError: damage, or no picture at all."""
-    count, time_us, order = 0, 0, FileOrder(info.container)
-    with open_input(info.path) as container:
+    count, time_us, order, native = 0, 0, FileOrder(info.container), NativeOrder()
+    with open_input(info.path, info.demuxing) as container:
         stream = container.streams[info.stream_index]
         assert isinstance(stream, VideoStream)
         stream.thread_type = "AUTO"
@@ -37,7 +38,7 @@ def cpu_pictures(info: VideoInfo) -> Generator[av.VideoFrame, None, None]:
                     count += 1
                     order.stamp(picture)
                     time_us = round((picture.pts or 0) * info.time_base * _US)
-                    yield picture
+                    yield native(picture)
         except AV_ERRORS as error:
             raise InputError(
                 f"{info.path} is damaged: decoding stopped after frame {count} at {time_us / _US:.2f} s "

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from itertools import islice, zip_longest
-from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +22,7 @@ from clear_rt.frames.layout import pixel_layout
 from clear_rt.frames.opening import open_on_gpu
 from clear_rt.frames.planar import SEMI_PLANAR, Planar
 from clear_rt.frames.scale import Scaler
+from clear_rt.frames.side_data import side_data_of
 from clear_rt.frames.views import component_views
 from clear_rt.runtime.device import gpu_count
 
@@ -84,7 +84,7 @@ def difference(found: av.VideoFrame, expected: av.VideoFrame) -> str | None:
     for tag in _TAGS:
         if getattr(found, tag) != getattr(expected, tag):
             return tag.replace("_", " ")
-    if _side_data(found) != _side_data(expected):
+    if sorted(side_data_of(found)) != sorted(side_data_of(expected)):
         return "side data"
     layout = pixel_layout(expected.format.name)
     assert layout is not None
@@ -95,8 +95,3 @@ def difference(found: av.VideoFrame, expected: av.VideoFrame) -> str | None:
     half_px = -(-expected.height // 2), -(-expected.width // 2)
     mine, its = (Scaler().rgb(picture, *half_px) for picture in (found, expected))
     return None if np.array_equal(mine, its) else "place of chroma"
-
-
-def _side_data(picture: av.VideoFrame) -> list[tuple[str, bytes]]:
-    data: Any = picture.side_data
-    return sorted((item.type.name, bytes(item)) for item in data)

@@ -6,7 +6,7 @@ NVENC comes before the CPU's encoder of the same codec, where it is seen to work
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
@@ -17,10 +17,11 @@ from av.video.stream import VideoStream
 
 from clear_rt.config import WriteConfig
 from clear_rt.errors import EngineError, OutputError
-from clear_rt.frames.encoder_options import options_of
+from clear_rt.frames.encoder_options import loses, options_of
 from clear_rt.frames.failures import AV_ERRORS, NO_GPU
 from clear_rt.frames.info import Mastering, VideoInfo
-from clear_rt.frames.layout import PixelLayout, pixel_layout
+from clear_rt.frames.layout import PixelLayout, layout_to_write, pixel_layout
+from clear_rt.frames.picture_files import always_needed
 from clear_rt.frames.trial import trial
 from clear_rt.runtime.device import gpu_count
 
@@ -56,24 +57,31 @@ class Encoder:
     why_not_gpu: str | None = None
 
 
-def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
+def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str] | None = None) -> Encoder:
     """First encoder that `muxer` holds and that opens at this size and in the source's (or an equal) pixel format.
+
+    Of those named in `only`, where there are any: then the CPU's alone.
 
     Raises OutputError where no encoder fits, naming a container that would, and EngineError where one of NVENC's is
     asked for by name and cannot be had.
     """
     why_not_gpu = None
-    if config.encoder != "cpu":
+    if config.encoder != "cpu" and only is None:
         found = _on_gpu(info, config, muxer)
         if isinstance(found, Encoder):
             return found
         if config.encoder != "auto":
             raise EngineError(f"--encoder {config.encoder} cannot be honoured: {found}; use --encoder auto or cpu")
         why_not_gpu = found
-    if encoder := _first(info, config, muxer):
+    if encoder := _first(info, config, muxer, only):
         return replace(encoder, why_not_gpu=why_not_gpu)
     what = "losslessly " if config.lossless else ""
-    if muxer != "matroska" and _first(info, config, "matroska"):
+    if only and muxer == "image2" and _first(info, config, "matroska", None):
+        raise OutputError(
+            f"numbered pictures by {only[0]} cannot hold {info.pixel_format} pictures of "
+            f"{info.stored_width_px}x{info.stored_height_px} {what}encoded; give the output the extension .mkv"
+        )
+    if muxer != "matroska" and _first(info, config, "matroska", None):
         raise OutputError(
             f"a {muxer} file cannot hold {info.pixel_format} pictures of "
             f"{info.stored_width_px}x{info.stored_height_px} {what}encoded; give the output the extension .mkv"
@@ -115,9 +123,9 @@ def _tried(name: str, info: VideoInfo, config: WriteConfig, muxer: str) -> Encod
     return encoder if _fits(encoder, info, muxer) else f"a {muxer} file does not hold what {name} makes"
 
 
-def _first(info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder | None:
-    for name in _names(info.codec, muxer):
-        if not _may_hold(muxer, name):
+def _first(info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str] | None) -> Encoder | None:
+    for name in only or _names(info.codec, muxer):
+        if not _may_hold(muxer, name) or (config.lossless and loses(name, info.bit_depth)):
             continue
         for pixel_format in _equal_formats(info.pixel_format, name):
             encoder = _encoder(name, pixel_format, info, config, muxer)
@@ -148,9 +156,10 @@ def _equal_formats(pixel_format: str, encoder: str) -> list[str]:
     """The encoder's formats that hold the same samples: the very format, then unpadded ones, then the rest."""
     wanted = pixel_layout(pixel_format)
     assert wanted is not None
-    accepted = [f.name for f in av.codec.Codec(encoder, "w").video_formats or ()]
+    # An encoder that names no format, as that of raw pictures, takes them all.
+    accepted = [f.name for f in av.codec.Codec(encoder, "w").video_formats or ()] or [pixel_format]
     accepted = [name for name in accepted if name not in _NOT_GIVEN_BACK.get(encoder, ())]
-    equal = [n for n in accepted if (layout := pixel_layout(n)) and _may_replace(wanted, layout)]
+    equal = [n for n in accepted if (layout := layout_to_write(n)) and _may_replace(wanted, layout)]
     return sorted(equal, key=lambda name: (name != pixel_format, name in _PADDED))
 
 
@@ -165,12 +174,26 @@ def _fits(encoder: Encoder, info: VideoInfo, muxer: str) -> bool:
     if encoder.name == "libsvtav1":
         # SVT-AV1 prints twenty lines to stderr at its default level; 0 leaves fatal errors.
         os.environ.setdefault("SVT_LOG", "0")
+    if muxer == "image2":
+        return _opens(encoder, info)
     try:
-        with av.open(BytesIO(), "w", format=muxer) as trial:
+        with av.open(BytesIO(), "w", format=muxer, container_options=always_needed(muxer)) as trial:
             stream = trial.add_stream(encoder.name, rate=info.rate)
             assert isinstance(stream, VideoStream)
             configure(stream.codec_context, encoder, info, 1 / info.rate)
             trial.start_encoding()
+    except AV_ERRORS:
+        return False
+    return True
+
+
+def _opens(encoder: Encoder, info: VideoInfo) -> bool:
+    """The same where the muxer has no header."""
+    context = av.CodecContext.create(encoder.name, "w")
+    assert isinstance(context, VideoCodecContext)
+    try:
+        configure(context, encoder, info, 1 / info.rate)
+        context.open()
     except AV_ERRORS:
         return False
     return True

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from clear_rt.frames.frame import Frame
 from clear_rt.frames.info import VideoInfo
-from clear_rt.frames.layout import pixel_layout
+from clear_rt.frames.layout import layout_to_write, pixel_layout
 from clear_rt.frames.views import component_views
 
 
@@ -58,7 +58,7 @@ class Feed:
         if (picture.width, picture.height, picture.format.name) != expected:
             raise ValueError(f"expected a picture of {expected}, got {picture}")
         assert context.pix_fmt is not None
-        source, layout = pixel_layout(self._info.pixel_format), pixel_layout(context.pix_fmt)
+        source, layout = pixel_layout(self._info.pixel_format), layout_to_write(context.pix_fmt)
         assert source is not None
         assert layout is not None
         if layout == source:

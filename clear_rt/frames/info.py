@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from clear_rt.frames.decoder import Decoder
+from clear_rt.frames.demuxing import Demuxing
 from clear_rt.frames.orientation import Orientation
 
 
@@ -45,7 +46,7 @@ class VideoInfo:
     is the end of the video as the container states it, None where it states none (then nothing can be missing).
     `is_vfr` and `is_interlaced` are hints from the header and the first frame. `profile` is the codec's in FFmpeg's
     words, `level` of H.264 and HEVC as the stream states it: ten times resp. thirty times the number. `decoder` is
-    what reads its frames.
+    what reads its frames, `demuxing` how `path` is opened.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class VideoInfo:
     profile: str | None = None
     level: int | None = None
     decoder: Decoder = field(default_factory=Decoder, compare=False)
+    demuxing: Demuxing = field(default_factory=Demuxing)
 
     @property
     def width_px(self) -> int:
@@ -82,6 +84,12 @@ class VideoInfo:
     @property
     def height_px(self) -> int:
         return self.stored_width_px if self.orientation.transpose else self.stored_height_px
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, or of all numbered pictures. Raises OSError."""
+        sequence = self.demuxing.sequence
+        return self.path.stat().st_size if sequence is None else sequence.size_bytes
 
     @property
     def rotation_degrees(self) -> int:

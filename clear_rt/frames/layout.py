@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,10 +43,11 @@ class PixelLayout:
     bits: int
     components: tuple[Component, ...]
     shift: int = 0
+    big_endian: bool = False
 
     @property
-    def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        return np.uint8 if self.bits <= 8 else np.uint16
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8 if self.bits <= 8 else ">u2" if self.big_endian else "<u2")
 
     @property
     def is_rgb(self) -> bool:
@@ -131,3 +132,11 @@ def pixel_layout(name: str) -> PixelLayout | None:
         if layout := parse(name):
             return layout
     return None
+
+
+def layout_to_write(name: str) -> PixelLayout | None:
+    """The same of a format that an encoder takes, of either byte order: PNG's 16 bits are big-endian."""
+    if layout := pixel_layout(name):
+        return layout
+    layout = pixel_layout(name.removesuffix("be") + "le") if name.endswith("be") else None
+    return None if layout is None else replace(layout, name=name, big_endian=True)

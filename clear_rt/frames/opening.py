@@ -14,18 +14,21 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from clear_rt.errors import InputError
+from clear_rt.frames.demuxing import Demuxing
 from clear_rt.frames.failures import AV_ERRORS, reason
 
+PLAIN = Demuxing()
 _MOV_HEAD_BYTES = 12
 
 
-def open_input(path: Path) -> InputContainer:
+def open_input(path: Path, demuxing: Demuxing = PLAIN) -> InputContainer:
     """Opened container; only local files are followed, whatever the file asks for. Raises InputError."""
-    _check_file(path)
+    first = path if demuxing.sequence is None else demuxing.sequence.path_of(demuxing.sequence.numbers[0])
+    _check_file(first)
     try:
-        return _open(path, None)
+        return _open(path, None, demuxing)
     except AV_ERRORS as error:
-        raise InputError(_refusal(path, error)) from error
+        raise InputError(_refusal(first, error)) from error
 
 
 def open_on_gpu(path: Path) -> InputContainer:
@@ -33,12 +36,13 @@ def open_on_gpu(path: Path) -> InputContainer:
     return _open(path, HWAccel("cuda", allow_software_fallback=False))
 
 
-def _open(path: Path, hwaccel: HWAccel | None) -> InputContainer:
+def _open(path: Path, hwaccel: HWAccel | None, demuxing: Demuxing = PLAIN) -> InputContainer:
     # Metadata that is not UTF-8 must travel as it is, hence surrogateescape here and in the output.
     return av.open(
-        os.path.abspath(path),
+        os.path.abspath(path) if demuxing.sequence is None else demuxing.sequence.for_ffmpeg,
         "r",
-        container_options={"protocol_whitelist": "file,crypto,data"},
+        format=demuxing.demuxer,
+        container_options={"protocol_whitelist": "file,crypto,data"} | dict(demuxing.options),
         metadata_errors="surrogateescape",
         hwaccel=hwaccel,
     )

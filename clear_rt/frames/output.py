@@ -10,10 +10,12 @@ import av
 from av.container import OutputContainer
 
 from clear_rt.errors import OutputError
-from clear_rt.frames.atomic import Partial
+from clear_rt.frames.atomic import partial_of
 from clear_rt.frames.failures import AV_ERRORS, reason, remedy
 from clear_rt.frames.info import VideoInfo
+from clear_rt.frames.picture_files import always_needed
 from clear_rt.frames.remux import Remux
+from clear_rt.frames.sequence import Sequence
 from clear_rt.frames.writable import check_place
 
 
@@ -25,14 +27,15 @@ class Output:
 
     def __init__(self, source: VideoInfo, target: Path, path: Path | None = None) -> None:
         self.muxer = check_place(source, target)
-        self._partial = Partial(target, path)
-        self.remux = Remux(source.path, self.muxer)
+        self._target = target
+        self.remux = Remux(source, self.muxer)
         with self.guarded():
+            self._partial = partial_of(target, path)
             self.container: OutputContainer = av.open(
-                str(self._partial.path),
+                _for_ffmpeg(self._partial.path, self.muxer),
                 "w",
                 format=self.muxer,
-                container_options=_muxer_options(self.muxer, self.remux.tags(), self.remux.start_s()),
+                container_options=_muxer_options(self.muxer, self.remux, source),
                 metadata_errors="surrogateescape",
             )
 
@@ -43,8 +46,7 @@ class Output:
             yield
         except AV_ERRORS as error:
             raise OutputError(
-                f"writing {self._partial.target} failed: {reason(error)}; {remedy(error)}, "
-                "the incomplete file was removed"
+                f"writing {self._target} failed: {reason(error)}; {remedy(error)}, the incomplete file was removed"
             ) from error
 
     def finish(self) -> None:
@@ -62,11 +64,18 @@ class Output:
         self._partial.discard()
 
 
-def _muxer_options(muxer: str, tags: dict[str, str], start_s: float) -> dict[str, str]:
-    if muxer in ("mp4", "mov", "3gp") and any(key.startswith("com.") for key in tags):
+def _for_ffmpeg(path: Path, muxer: str) -> str:
+    return Sequence(path).for_ffmpeg if muxer == "image2" else str(path)
+
+
+def _muxer_options(muxer: str, remux: Remux, source: VideoInfo) -> dict[str, str]:
+    if muxer == "image2":
+        sequence = source.demuxing.sequence
+        return {"start_number": str(sequence.numbers[0] if sequence else 1)}
+    if muxer in ("mp4", "mov", "3gp") and any(key.startswith("com.") for key in remux.tags()):
         # Tags such as com.apple.quicktime.location exist only in MP4's second, keyed list of tags.
         return {"movflags": "use_metadata_tags"}
-    if muxer == "mpegts" and start_s >= 1:
+    if muxer == "mpegts" and remux.start_s() >= 1:
         # Otherwise the muxer adds 1.4 s to every time; decoding times must stay positive, hence the second of room.
         return {"mpegts_copyts": "1"}
-    return {}
+    return always_needed(muxer)

@@ -6,43 +6,49 @@ import re
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from clear_rt.config import ReadConfig
 from clear_rt.errors import InputError
+from clear_rt.frames.byte_order import NativeOrder
+from clear_rt.frames.demuxing import Demuxing, demuxing_of
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.info import Colour, Mastering, StreamInfo, VideoInfo
 from clear_rt.frames.layout import pixel_layout
 from clear_rt.frames.nal import stated_level
 from clear_rt.frames.opening import codec_name, main_video, open_input
 from clear_rt.frames.orientation import Orientation
+from clear_rt.frames.side_data import side_data_of
 
+READ = ReadConfig()
 _US = 1_000_000
 _MOST_PACKETS_TO_TRY = 2_000
 _FALLBACK_RATE = Fraction(25)
 # Containers whose header states a duration; elsewhere (TS, PS, raw streams) FFmpeg guesses it from what is there.
-_STATE_DURATION = {"mov", "matroska", "avi", "asf", "flv", "mxf", "nut"}
+_STATE_DURATION = {"mov", "matroska", "avi", "asf", "flv", "mxf", "nut", "image2"}
 # Their duration counts from time zero, whatever the first frame's time. Of Matroska that holds as FFmpeg writes it;
 # others subtract the start, and then nothing but a small loss goes unnoticed.
 _DURATION_FROM_ZERO = {"matroska", "nut", "asf"}
 _MKV_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-def probe(path: Path | str) -> VideoInfo:
+def probe(path: Path | str, config: ReadConfig = READ) -> VideoInfo:
     """Describe the video in `path` by its header and its first frame.
 
+    `path` may be a pattern of numbered pictures, `frames/%05d.png`; `config` says what they or raw pictures leave out.
     Raises InputError where it is missing, a directory, empty, no video, sound only, damaged from the start, or in a
-    pixel format we cannot view as planes (palette, bit-packed, big-endian, floating point).
+    pixel format we cannot view as planes (palette, bit-packed, floating point), and as `demuxing_of`.
     """
     path = Path(path)
-    with open_input(path) as container:
+    demuxing = demuxing_of(path, config)
+    with open_input(path, demuxing) as container:
         stream = main_video(path, container)
-        picture = _first_picture(path, container, stream)
-        return _describe(path, container, stream, picture)
+        picture = NativeOrder()(_first_picture(path, container, stream))
+        return _describe(path, demuxing, container, stream, picture)
 
 
 def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> av.VideoFrame:
@@ -67,7 +73,9 @@ def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -
     )
 
 
-def _describe(path: Path, container: InputContainer, stream: VideoStream, picture: av.VideoFrame) -> VideoInfo:
+def _describe(
+    path: Path, demuxing: Demuxing, container: InputContainer, stream: VideoStream, picture: av.VideoFrame
+) -> VideoInfo:
     layout = pixel_layout(picture.format.name)
     if layout is None:
         raise InputError(
@@ -78,10 +86,12 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, pictur
     rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
     declared_end_us = _declared_end_us(container, stream)
     duration_us = _duration_us(container, stream, declared_end_us)
-    matrix = _display_matrix(picture)
+    beside = dict(side_data_of(picture, stream.codec_context.codec.canonical_name))
+    matrix = _display_matrix(beside)
     ratio = stream.sample_aspect_ratio or Fraction(1)
     return VideoInfo(
         path=path,
+        demuxing=demuxing,
         container=container.format.name,
         stream_index=stream.index,
         codec=stream.codec_context.codec.canonical_name,
@@ -99,7 +109,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, pictur
         declared_end_us=declared_end_us,
         frames_estimate=stream.frames or (round(duration_us * rate / _US) if duration_us else None),
         colour=Colour(picture.color_range, picture.color_primaries, picture.color_trc, picture.colorspace),
-        mastering=_mastering(picture),
+        mastering=_mastering(beside),
         is_vfr=bool(stream.base_rate and stream.average_rate and stream.base_rate != stream.average_rate),
         is_interlaced=picture.interlaced_frame,
         has_side_alpha=stream.metadata.get("alpha_mode") == "1" and layout.components[-1].kind != "alpha",
@@ -140,21 +150,16 @@ def _is_one_of(container: InputContainer, names: set[str]) -> bool:
     return not names.isdisjoint(container.format.name.split(","))
 
 
-def _side_data(picture: av.VideoFrame, name: str) -> bytes | None:
-    data: Any = next((d for d in picture.side_data if d.type.name == name), None)  # type: ignore[attr-defined]
-    return None if data is None else bytes(data)
-
-
-def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    data = _side_data(picture, "DISPLAYMATRIX")
+def _display_matrix(beside: dict[str, bytes]) -> tuple[int, ...] | None:
+    data = beside.get("DISPLAYMATRIX")
     return None if data is None else struct.unpack("=9i", data[:36])
 
 
-def _mastering(picture: av.VideoFrame) -> Mastering:
+def _mastering(beside: dict[str, bytes]) -> Mastering:
     display = light = None
-    if data := _side_data(picture, "MASTERING_DISPLAY_METADATA"):
+    if data := beside.get("MASTERING_DISPLAY_METADATA"):
         display = _mastering_display(data)
-    if data := _side_data(picture, "CONTENT_LIGHT_LEVEL"):
+    if data := beside.get("CONTENT_LIGHT_LEVEL"):
         light = "{},{}".format(*struct.unpack("=2I", data[:8]))
     return Mastering(display, light)
 

@@ -77,7 +77,7 @@ def _some_stream_ends_us(info: VideoInfo) -> int:
     if "mov" in info.container:
         return 0
     end_us = Fraction(0)
-    with open_input(info.path) as container:
+    with open_input(info.path, info.demuxing) as container:
         others = [s for s in container.streams if s.index != info.stream_index]
         if not others:
             return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import av
@@ -17,7 +16,9 @@ from av.video.stream import VideoStream
 
 from clear_rt.errors import InputError
 from clear_rt.frames.failures import AV_ERRORS, reason
+from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.opening import codec_name, codec_of, is_cover_art, open_input
+from clear_rt.frames.picture_files import PICTURES_ALONE
 
 # Written by the muxer itself, or true of the source's encoding only.
 _FILE_TAGS_LEFT_OUT = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
@@ -28,7 +29,7 @@ _COVER_ART_MUXERS = MOV_FAMILY
 _NO_TEXT = b"\0\0"
 # Farther back, times are those of another recording; nearer, packets are only out of order.
 _STEP_BACK_S = Fraction(1, 5)
-_CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
+_CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "png", "tiff", "mjpeg"}
 
 
 class Remux:
@@ -37,11 +38,11 @@ class Remux:
     `dropped` holds one sentence for each thing the output's container refused.
     """
 
-    def __init__(self, source: Path, muxer: str) -> None:
+    def __init__(self, source: VideoInfo, muxer: str) -> None:
         self.dropped: list[str] = []
         self._muxer = muxer
         self._source = source
-        self._container = open_input(source)
+        self._container = open_input(source.path, source.demuxing)
         self._outputs: dict[int, Stream] = {}
         self._packets: Iterator[Packet[Any]] = iter(())
         self._waiting: Packet[Any] | None = None
@@ -101,7 +102,7 @@ class Remux:
                     return packet
         except AV_ERRORS as error:
             raise InputError(
-                f"{self._source} is damaged: copying its other streams stopped ({reason(error)}); "
+                f"{self._source.path} is damaged: copying its other streams stopped ({reason(error)}); "
                 "copy or export it again"
             ) from error
         return None
@@ -157,7 +158,7 @@ class Remux:
         return stream.discard == Discard.all or ("timecode" in stream.metadata and self._muxer in MOV_FAMILY)
 
     def _attach_cover_art(self, output: OutputContainer, stream: Stream) -> None:
-        with open_input(self._source) as again:
+        with open_input(self._source.path, self._source.demuxing) as again:
             packet = next(iter(again.demux(again.streams[stream.index])))
             data = bytes(packet)
         kind = "png" if codec_name(stream) == "png" else "jpeg"
@@ -195,7 +196,7 @@ def _ac3_in_avi(output: OutputContainer, stream: AudioStream) -> Stream:
 
 def lost_pixel_shape(ratio: Fraction | None, codec: str, muxer: str) -> str | None:
     """The sentence to report where neither the codec nor, through PyAV, the container takes down non-square pixels."""
-    if not ratio or ratio == 1 or muxer in MOV_FAMILY or codec in _CODECS_WITH_PIXEL_SHAPE:
+    if not ratio or ratio == 1 or muxer in (*MOV_FAMILY, "yuv4mpegpipe") or codec in _CODECS_WITH_PIXEL_SHAPE:
         return None
     return (
         f"the pixel shape {ratio.numerator}:{ratio.denominator} was left out: {codec} in {muxer} cannot say it here; "
@@ -216,6 +217,10 @@ def _copy_file_tags(source: InputContainer, output: OutputContainer) -> None:
 
 def _refusal(stream: Stream, muxer: str) -> str | None:
     """Why `muxer` does not take `stream`, found by writing a header with it alone; None where it takes it."""
+    if muxer in PICTURES_ALONE and not (muxer == "image2" and stream.container.format.name == muxer):
+        return f"{muxer} holds the picture alone"
+    if muxer == "image2":
+        return None
     if codec_of(stream) is None and stream.type not in ("data", "attachment"):
         return "its codec is not known to this FFmpeg"
     if is_cover_art(stream) and muxer not in _COVER_ART_MUXERS:

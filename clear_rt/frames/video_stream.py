@@ -11,6 +11,7 @@ from clear_rt.frames.encoders import Encoder, configure
 from clear_rt.frames.feed import time_base_of
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.output import Output
+from clear_rt.frames.picture_files import lost_times
 from clear_rt.frames.remux import MOV_FAMILY, add_copy, lost_pixel_shape, video_tags
 from clear_rt.frames.writable import KEEPS_ORIENTATION
 
@@ -58,6 +59,7 @@ def _start(output: Output, info: VideoInfo, add: Callable[[Stream], VideoStream]
         output.remux.report("the video's transparency was left out: it is stored beside the picture")
     stream = added[0]
     codec = stream.codec_context.codec.canonical_name
+    output.remux.report(lost_times(info, output.muxer))
     output.remux.report(lost_pixel_shape(info.sample_aspect_ratio, codec, output.muxer))
     with output.guarded():
         output.container.start_encoding()

@@ -10,6 +10,7 @@ from clear_rt.frames.atomic import check_target, muxer_for
 from clear_rt.frames.encoders import Encoder, choose_encoder
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.orientation import Orientation
+from clear_rt.frames.picture_files import encoders_of
 
 KEEPS_ORIENTATION = {"mp4", "mov", "3gp", "matroska", "webm"}
 
@@ -26,7 +27,8 @@ def check_writable(info: VideoInfo, target: Path, config: WriteConfig) -> None:
 
 def settle(info: VideoInfo, target: Path, config: WriteConfig) -> Encoder:
     """The checks of `check_writable`, and the encoder they lead to. Raises OutputError and EngineError."""
-    return choose_encoder(info, config, check_place(info, target))
+    muxer = check_place(info, target)
+    return choose_encoder(info, config, muxer, encoders_of(target, muxer))
 
 
 def check_place(info: VideoInfo, target: Path) -> str:

@@ -28,7 +28,7 @@ def admit_removal(video: Path, config: RunConfig, bundle: Bundle, max_memory: st
     if config.region.mode == "auto":
         room.admit(Size(1, 1), ())
         return room.admit
-    info = probe(video)
+    info = probe(video, config.read)
     picture = Size(info.width_px, info.height_px)
     # A box outside of the picture is refused where regions are found.
     clipped = [box.clipped(picture) for box in config.region.boxes or (whole(picture),)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from clear_rt.config import WriteConfig
 from clear_rt.frames import SegmentedWriter, Work, probe, read
-from clear_rt.frames.layout import pixel_layout
+from clear_rt.frames.layout import layout_to_write
 from clear_rt.frames.views import component_views
 from tests.frames.conftest import encode
 
@@ -23,7 +23,7 @@ _UNEVEN = (0, 700, 1100, 2400, 2500, 9000, 9300, 12000)
 
 def moving_picture(pixel_format, width_px, height_px, time):
     """Waves that move on with `time`."""
-    layout = pixel_layout(pixel_format)
+    layout = layout_to_write(pixel_format)
     picture = av.VideoFrame(width_px, height_px, pixel_format)
     for view in component_views(picture, layout, writable=True):
         y, x = np.mgrid[: view.shape[0], : view.shape[1]]

@@ -41,7 +41,7 @@ class CopySource:
             self._passing = None
 
     def _pass(self) -> Generator[tuple[int, Packet[Any]], None, None]:
-        with open_input(self._info.path) as container:
+        with open_input(self._info.path, self._info.demuxing) as container:
             stream = container.streams[self._info.stream_index]
             try:
                 yield from enumerate(packet for packet in container.demux(stream) if packet.size)

@@ -53,7 +53,7 @@ def read_gops(info: VideoInfo) -> Gops | str:
     """Read all packets of the video once; half a sentence where they cannot be told apart. Raises InputError."""
     syntax = SYNTAX[info.codec]
     found: list[_Packet] = []
-    with open_input(info.path) as container:
+    with open_input(info.path, info.demuxing) as container:
         stream = container.streams[info.stream_index]
         headers = stream.codec_context.extradata or b""
         lengths = length_bytes(info.codec, headers)

@@ -10,7 +10,9 @@ from clear_rt.frames.encoder_options import options_of
 from clear_rt.frames.encoders import Encoder, choose_encoder
 from clear_rt.frames.feed import time_base_of
 from clear_rt.frames.info import VideoInfo
+from clear_rt.frames.picture_files import same_pictures
 from clear_rt.frames.segments.aim import Aim
+from clear_rt.frames.segments.copy_pictures import CopyPictures
 from clear_rt.frames.segments.edits import Edits
 from clear_rt.frames.segments.level import level_options, with_options
 from clear_rt.frames.segments.plan import Segment, SegmentPlan
@@ -38,7 +40,7 @@ class Recipe:
         self._info, self._config, self._muxer, self._segment_frames = info, config, muxer, segment_frames
         self.why_not_smart_copy: str | None = None
         self._aims: dict[str, Aim] = {}
-        self.strategy = self._copying(target, edits) or self._encoding(settle(info, target, config))
+        self.strategy = self._chosen(target, edits)
 
     def encoder_for(self, segment: Segment) -> Encoder:
         """The encoder with the options for one segment."""
@@ -48,11 +50,19 @@ class Recipe:
         rate = self.aim.of(segment.start_frame, segment.stop_frame).bitrate
         return replace(encoder, options=encoder.options | {"b": str(rate)})
 
+    def _chosen(self, target: Path, edits: Edits | None) -> Strategy:
+        if strategy := self._copying(target, edits):
+            return strategy
+        encoder = settle(self._info, target, self._config)
+        if edits is not None and same_pictures(self._info, target, self._muxer):
+            return CopyPictures(self._info, self._levelled(encoder), edits, self._segment_frames)
+        return self._encoding(encoder)
+
     def _encoding(self, encoder: Encoder) -> Strategy:
         return EncodeAll(self._info, self._levelled(encoder), SegmentPlan(segment_frames=self._segment_frames))
 
     def _copying(self, target: Path, edits: Edits | None) -> Strategy | None:
-        if not self._config.smart_copy:
+        if not self._config.smart_copy or self._muxer == "image2":
             return None
         # NVENC cannot give its parameter sets a number that the source's do not have.
         on_cpu = self._config.encoder in ("auto", "cpu")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clear_rt.config import WriteConfig
 from clear_rt.errors import OutputError
+from clear_rt.frames.atomic import place_of
 from clear_rt.frames.failures import reason, remedy
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.layout import pixel_layout
@@ -24,21 +25,22 @@ def check_room(info: VideoInfo, target: Path, config: WriteConfig, aim: Aim, don
 
     Both exist at once before the segments go. `done_bytes` of segments are there already.
     """
+    folder = place_of(target).parent
     needed_bytes = round(_CERTAIN * needed(info, config, aim)) - done_bytes
     try:
-        free_bytes = shutil.disk_usage(target.parent).free
+        free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
-        raise OutputError(f"{target.parent} cannot be looked at: {reason(error)}; {remedy(error)}") from error
+        raise OutputError(f"{folder} cannot be looked at: {reason(error)}; {remedy(error)}") from error
     if free_bytes < needed_bytes:
         raise OutputError(
-            f"writing {target} takes about {_size(needed_bytes)} while it is made, but {target.parent} has "
+            f"writing {target} takes about {_size(needed_bytes)} while it is made, but {folder} has "
             f"{_size(free_bytes)} left; make room or choose another place"
         )
 
 
 def needed(info: VideoInfo, config: WriteConfig, aim: Aim) -> int:
     """Bytes that a job takes at its end: the video twice, as segments and in the result, and the other streams."""
-    source_bytes, seconds = info.path.stat().st_size, (info.duration_us or 0) / 1e6
+    source_bytes, seconds = info.size_bytes, (info.duration_us or 0) / 1e6
     if aim.bits_per_s is not None:
         video_bytes = aim.bits_per_s / 8 * seconds
     else:

@@ -46,7 +46,7 @@ def source_packets(info: VideoInfo) -> SourcePackets:
     stamps: list[int] = []
     sizes: list[int] = []
     duration = 0
-    with open_input(info.path) as container:
+    with open_input(info.path, info.demuxing) as container:
         try:
             for packet in container.demux(container.streams[info.stream_index]):
                 stamp = packet.pts if packet.pts is not None else packet.dts

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from clear_rt.errors import ClearError, InputError, OutputError
+from clear_rt.frames.atomic import place_of
 from clear_rt.frames.failures import reason, remedy
 from clear_rt.frames.segments.durable import TORN, sync_folder, whole_file
 from clear_rt.frames.segments.files import SegmentFacts, read_facts
@@ -43,8 +44,9 @@ class Work:
         self._source = source
         self._options = options
         self._target = Path(os.path.realpath(target))
-        name = os.fsdecode(os.fsencode(self._target.name)[:_LONGEST_NAME_BYTES])
-        self.folder = self._target.with_name(f".{name}.clear_rt-work")
+        place = place_of(self._target)
+        name = os.fsdecode(os.fsencode(place.name)[:_LONGEST_NAME_BYTES])
+        self.folder = place.with_name(f".{name}.clear_rt-work")
         self.threads = len(os.sched_getaffinity(0))
         self.discarded: str | None = None
         self._segments: list[SegmentFacts] = []
@@ -174,14 +176,14 @@ class Work:
             found = _SEGMENT.fullmatch(path.name) or _STORED.fullmatch(path.name)
             late = found is not None and found[1] != "all" and int(found[1]) >= len(self._segments)
             if path.name.endswith(TORN) or late:
-                path.unlink()
+                _remove(path)
 
     def _empty(self) -> None:
         """Remove all content; without the state the rest is nobody's, so that goes first."""
         (self.folder / _STATE).unlink(missing_ok=True)
         for path in self.folder.iterdir():
             if path.name.endswith(TORN) or _SEGMENT.fullmatch(path.name) or _STORED.fullmatch(path.name):
-                path.unlink()
+                _remove(path)
 
     def _holds_anything(self) -> bool:
         return bool(self._segments) or any(_STORED.fullmatch(path.name) for path in self.folder.iterdir())
@@ -194,6 +196,14 @@ class Work:
                 shutil.rmtree(self.folder)
                 sync_folder(self.folder.parent)
         self._lock.release()
+
+
+def _remove(path: Path) -> None:
+    """A file, or the numbered pictures of a result that was not whole."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _stored(name: str, segment: int | None) -> str:

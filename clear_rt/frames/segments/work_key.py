@@ -13,6 +13,7 @@ import av
 
 from clear_rt.errors import InputError
 from clear_rt.frames.failures import reason
+from clear_rt.frames.sequence import Sequence, is_pattern
 from clear_rt.version import __version__
 
 _END_BYTES = 1 << 20
@@ -20,25 +21,41 @@ _END_BYTES = 1 << 20
 
 def work_key(source: Path, target: Path, options: Mapping[str, Any]) -> dict[str, str]:
     """Facts by name, all of which must be as they were for work to go on. Raises InputError."""
-    try:
-        found = source.stat()
-        with source.open("rb") as file:
-            ends = hashlib.sha256(file.read(_END_BYTES))
-            file.seek(max(0, found.st_size - _END_BYTES))
-            ends.update(file.read(_END_BYTES))
-    except OSError as error:
-        raise InputError(f"expected a readable video at {source}, but {reason(error)}; check the path") from error
     return {
         "input": os.path.realpath(source),
-        "input's size": str(found.st_size),
-        "input's time of change": str(found.st_mtime_ns),
-        "input's content": ends.hexdigest(),
+        **_facts_of(source),
         "output": str(target),
         "clear_rt": __version__,
         "FFmpeg": ", ".join(f"{name} {'.'.join(map(str, number))}" for name, number in av.library_versions.items()),
         "PyAV": av.__version__,
         **_flat("option", options),
     }
+
+
+def _facts_of(source: Path) -> dict[str, str]:
+    try:
+        files = [source]
+        if is_pattern(source):
+            sequence = Sequence(source)
+            files = [sequence.path_of(number) for number in sequence.numbers]
+        found = [file.stat() for file in files]
+        ends = hashlib.sha256(str([(one.st_size, one.st_mtime_ns) for one in found[1:]]).encode())
+        for file in (files[0], files[-1]):
+            ends.update(_ends_of(file))
+    except OSError as error:
+        raise InputError(f"expected a readable video at {source}, but {reason(error)}; check the path") from error
+    return {
+        "input's size": str(sum(one.st_size for one in found)),
+        "input's time of change": str(max(one.st_mtime_ns for one in found)),
+        "input's content": ends.hexdigest(),
+    }
+
+
+def _ends_of(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        begin = opened.read(_END_BYTES)
+        opened.seek(max(0, opened.seek(0, 2) - _END_BYTES))
+        return begin + opened.read(_END_BYTES)
 
 
 def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
