@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from itertools import islice
 
 import av
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from clear_rt.cli import main
+from clear_rt.errors import ExitStatus
 from clear_rt.frames import read
 
 FRAMES = 30
@@ -45,7 +47,7 @@ def test_pictures_in_and_pictures_out(folder, shown, capfd):
         changed += not np.array_equal(now, rgb)
         np.testing.assert_array_equal(now[:80], rgb[:80])
     assert changed == report["frames_changed"] > 0
-    assert main(command) == 1
+    assert main(command) == ExitStatus.OUTPUT
     assert "expected a folder that holds nothing but the pictures" in capfd.readouterr().err
     assert main([*command, "--skip-existing"]) == 0
     assert json.loads(capfd.readouterr().out)["outcome"] == "skipped"
@@ -54,13 +56,13 @@ def test_pictures_in_and_pictures_out(folder, shown, capfd):
 def test_pictures_into_a_video_at_a_rate(folder, capfd):
     assert main(["remove", "pics/%04d.png", "-o", "out.mkv", "--rate", "24000/1001"]) == 0
     with av.open("out.mkv") as container:
-        assert container.streams.video[0].average_rate.limit_denominator(1001) == av.video.stream.Fraction(24000, 1001)
+        assert container.streams.video[0].average_rate.limit_denominator(1001) == Fraction(24000, 1001)
 
 
 def test_raw_pictures_there_and_back(folder, shown, capfd):
     data = b"".join(rgb.tobytes() for rgb in shown)
     (folder / "in.rgb").write_bytes(data)
-    assert main(["remove", "in.rgb", "-o", "out.rgb"]) == 1
+    assert main(["remove", "in.rgb", "-o", "out.rgb"]) == ExitStatus.USAGE
     assert "does not say how its pictures are stored; give --raw" in capfd.readouterr().err
     assert main(["remove", "in.rgb", "-o", "out.rgb", "--raw", "320x180:rgb24"]) == 0
     found = np.frombuffer((folder / "out.rgb").read_bytes(), np.uint8).reshape(FRAMES, 180, 320, 3)

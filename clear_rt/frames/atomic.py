@@ -27,6 +27,7 @@ MUXERS = {
     ".flv": "flv",
     ".nut": "nut",
     ".3gp": "3gp",
+    ".mxf": "mxf",
     ".y4m": "yuv4mpegpipe",
     ".yuv": "rawvideo",
     ".rgb": "rawvideo",

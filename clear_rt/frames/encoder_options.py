@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from clear_rt.config import DEFAULT_CRF, WriteConfig
+from clear_rt.frames.following import following_options, is_following
 from clear_rt.frames.info import Mastering, VideoInfo
 
 
@@ -18,6 +19,8 @@ def options_of(name: str, config: WriteConfig, info: VideoInfo, muxer: str) -> d
     quality. NVENC's constant quality is taken for the scale of the CPU's encoder of the same codec: nobody measured how
     far they are apart.
     """
+    if is_following(name) and muxer != "image2":
+        return following_options(name, config, info, muxer)
     options = _OPTIONS[name](config)
     return options | _extras(name, info, config, muxer, options)
 

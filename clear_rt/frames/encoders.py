@@ -19,6 +19,7 @@ from clear_rt.config import WriteConfig
 from clear_rt.errors import EngineError, OutputError
 from clear_rt.frames.encoder_options import loses, options_of
 from clear_rt.frames.failures import AV_ERRORS, NO_GPU
+from clear_rt.frames.following import counts_frames, following
 from clear_rt.frames.info import Mastering, VideoInfo
 from clear_rt.frames.layout import PixelLayout, layout_to_write, pixel_layout
 from clear_rt.frames.picture_files import always_needed
@@ -36,7 +37,8 @@ _NOT_GIVEN_BACK = {
 }
 _PADDED = {"rgb0", "bgr0", "0rgb", "0bgr"}
 # This muxer refuses nothing and wraps what it does not know as private data.
-_KNOWN_TO_MPEGTS = {"libx264", "libx265", "h264_nvenc", "hevc_nvenc"}
+_KNOWN_TO_MPEGTS = {"mpeg2video", "libx264", "libx265", "h264_nvenc", "hevc_nvenc"}
+_KNOWN_TO_MXF = {"mpeg2video", "prores_ks", "dnxhd", "libx264"}
 _HEVC = {"libx265", "hevc_nvenc"}
 # MP4 can hold ffv1, but hardly any player of MP4 knows it: there it is the last resort.
 _USUAL_FOR_FFV1 = {"matroska", "avi", "nut"}
@@ -57,10 +59,12 @@ class Encoder:
     why_not_gpu: str | None = None
 
 
-def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str] | None = None) -> Encoder:
+def choose_encoder(
+    info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str] | None = None, *, follow: bool = True
+) -> Encoder:
     """First encoder that `muxer` holds and that opens at this size and in the source's (or an equal) pixel format.
 
-    Of those named in `only`, where there are any: then the CPU's alone.
+    Of those named in `only`, where there are any: then the CPU's alone. Without `follow`, of those that have a quality.
 
     Raises OutputError where no encoder fits, naming a container that would, and EngineError where one of NVENC's is
     asked for by name and cannot be had.
@@ -73,15 +77,15 @@ def choose_encoder(info: VideoInfo, config: WriteConfig, muxer: str, only: Seque
         if config.encoder != "auto":
             raise EngineError(f"--encoder {config.encoder} cannot be honoured: {found}; use --encoder auto or cpu")
         why_not_gpu = found
-    if encoder := _first(info, config, muxer, only):
+    if encoder := _first(info, config, muxer, only, follow):
         return replace(encoder, why_not_gpu=why_not_gpu)
     what = "losslessly " if config.lossless else ""
-    if only and muxer == "image2" and _first(info, config, "matroska", None):
+    if only and muxer == "image2" and _first(info, config, "matroska", None, follow):
         raise OutputError(
             f"numbered pictures by {only[0]} cannot hold {info.pixel_format} pictures of "
             f"{info.stored_width_px}x{info.stored_height_px} {what}encoded; give the output the extension .mkv"
         )
-    if muxer != "matroska" and _first(info, config, "matroska", None):
+    if muxer != "matroska" and _first(info, config, "matroska", None, follow):
         raise OutputError(
             f"a {muxer} file cannot hold {info.pixel_format} pictures of "
             f"{info.stored_width_px}x{info.stored_height_px} {what}encoded; give the output the extension .mkv"
@@ -123,8 +127,10 @@ def _tried(name: str, info: VideoInfo, config: WriteConfig, muxer: str) -> Encod
     return encoder if _fits(encoder, info, muxer) else f"a {muxer} file does not hold what {name} makes"
 
 
-def _first(info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str] | None) -> Encoder | None:
-    for name in only or _names(info.codec, muxer):
+def _first(
+    info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str] | None, follow: bool
+) -> Encoder | None:
+    for name in only or _names(info, muxer, following(info, config, muxer) if follow else None):
         if not _may_hold(muxer, name) or (config.lossless and loses(name, info.bit_depth)):
             continue
         for pixel_format in _equal_formats(info.pixel_format, name):
@@ -136,7 +142,8 @@ def _first(info: VideoInfo, config: WriteConfig, muxer: str, only: Sequence[str]
 
 def _may_hold(muxer: str, name: str) -> bool:
     """Whether this FFmpeg has the encoder, and a file of `muxer` takes it for more than private data."""
-    return name in av.codec.codecs_available and (muxer != "mpegts" or name in _KNOWN_TO_MPEGTS)
+    known = {"mpegts": _KNOWN_TO_MPEGTS, "mxf": _KNOWN_TO_MXF}.get(muxer)
+    return name in av.codec.codecs_available and (known is None or name in known)
 
 
 def _encoder(name: str, pixel_format: str, info: VideoInfo, config: WriteConfig, muxer: str) -> Encoder:
@@ -144,8 +151,8 @@ def _encoder(name: str, pixel_format: str, info: VideoInfo, config: WriteConfig,
     return Encoder(name, pixel_format, options_of(name, config, info, muxer), tag)
 
 
-def _names(codec: str, muxer: str) -> Iterator[str]:
-    own = _OWN_ENCODER.get(codec, "libx264")
+def _names(info: VideoInfo, muxer: str, followed: str | None) -> Iterator[str]:
+    own = followed or _OWN_ENCODER.get(info.codec, "libx264")
     if own == "ffv1" and muxer not in _USUAL_FOR_FFV1:
         own = "libx264"
     yield own
@@ -174,7 +181,8 @@ def _fits(encoder: Encoder, info: VideoInfo, muxer: str) -> bool:
     if encoder.name == "libsvtav1":
         # SVT-AV1 prints twenty lines to stderr at its default level; 0 leaves fatal errors.
         os.environ.setdefault("SVT_LOG", "0")
-    if muxer == "image2":
+    # Nothing can be written to memory: one has no header, the other no end without frames.
+    if muxer in ("image2", "mxf"):
         return _opens(encoder, info)
     try:
         with av.open(BytesIO(), "w", format=muxer, container_options=always_needed(muxer)) as trial:
@@ -188,7 +196,7 @@ def _fits(encoder: Encoder, info: VideoInfo, muxer: str) -> bool:
 
 
 def _opens(encoder: Encoder, info: VideoInfo) -> bool:
-    """The same where the muxer has no header."""
+    """The first half of that."""
     context = av.CodecContext.create(encoder.name, "w")
     assert isinstance(context, VideoCodecContext)
     try:
@@ -200,10 +208,14 @@ def _opens(encoder: Encoder, info: VideoInfo) -> bool:
 
 
 def configure(context: VideoCodecContext, encoder: Encoder, info: VideoInfo, time_base: Fraction) -> None:
-    """Set size, format, time base and colour description of an encoder that is not open yet."""
+    """Set size, format, time base and colour description of an encoder that is not open yet.
+
+    `time_base` is that of the frames; encoders that count them get one tick a frame.
+    """
     context.width, context.height = info.stored_width_px, info.stored_height_px
     context.pix_fmt = encoder.pixel_format
-    context.time_base, context.framerate = time_base, info.rate
+    context.time_base = 1 / info.rate if counts_frames(encoder.name) else time_base
+    context.framerate = info.rate
     context.sample_aspect_ratio = info.sample_aspect_ratio
     full = info.pixel_format.startswith("yuvj")
     context.color_range = 2 if full else info.colour.range

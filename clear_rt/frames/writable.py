@@ -25,10 +25,13 @@ def check_writable(info: VideoInfo, target: Path, config: WriteConfig) -> None:
     settle(info, target, config)
 
 
-def settle(info: VideoInfo, target: Path, config: WriteConfig) -> Encoder:
-    """The checks of `check_writable`, and the encoder they lead to. Raises OutputError and EngineError."""
+def settle(info: VideoInfo, target: Path, config: WriteConfig, *, follow: bool = True) -> Encoder:
+    """The checks of `check_writable`, and the encoder they lead to. Raises OutputError and EngineError.
+
+    Without `follow` it is one that has a quality, whatever the source's codec.
+    """
     muxer = check_place(info, target)
-    return choose_encoder(info, config, muxer, encoders_of(target, muxer))
+    return choose_encoder(info, config, muxer, encoders_of(target, muxer), follow=follow)
 
 
 def check_place(info: VideoInfo, target: Path) -> str:

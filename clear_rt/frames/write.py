@@ -38,7 +38,7 @@ class Writer:
         self.frames_written = 0
 
     def __enter__(self) -> Self:
-        self._encoder = settle(self._info, self._target, self._config)
+        self._encoder = settle(self._info, self._target, self._config, follow=False)
         self._output = Output(self._info, self._target)
         self._time_base = time_base_of(self._info, self._output.muxer)
         self._feed = Feed(self._info, self._time_base)

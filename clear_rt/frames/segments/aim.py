@@ -15,8 +15,8 @@ from clear_rt.frames.segments.source_packets import SourcePackets, source_packet
 _LEAST_SHARE = 0.25
 # What `WriteConfig` takes.
 _LEAST_BITS_PER_S, _MOST_BITS_PER_S = 1_000, 2_000_000_000
-# Of NVENC nobody has seen that the headers stay the same when the rate changes.
-_STEADY = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
+# The headers of MPEG-2 state the rate; of NVENC nobody has seen that they stay the same when that changes.
+_STEADY = ("mpeg2video", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
 
 
 class Aim:

@@ -16,6 +16,7 @@ from clear_rt.errors import OutputError
 from clear_rt.frames.encoders import Encoder, configure
 from clear_rt.frames.failures import AV_ERRORS, reason, remedy
 from clear_rt.frames.feed import Feed
+from clear_rt.frames.following import counts_frames
 from clear_rt.frames.frame import Frame
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.segments.durable import whole_file
@@ -43,6 +44,7 @@ class SegmentEncoder:
         if setting.global_header:
             context.flags |= Flags.global_header
         self._context = context
+        self._numbered: dict[int, int] | None = {} if counts_frames(encoder.name) else None
         self._encoder, self._start_frame, self._stop_frame = encoder.name, start_frame, start_frame
         self._file, self._path = ExitStack(), path
         with self._guarded():
@@ -85,6 +87,10 @@ class SegmentEncoder:
             ) from error
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
+        if picture is not None and self._numbered is not None:
+            number = self._stop_frame - self._start_frame
+            self._numbered[number] = picture.pts or 0
+            picture.pts, picture.time_base = number, 1 / self._setting.info.rate
         try:
             packets = self._context.encode(picture)
         except AV_ERRORS as error:
@@ -95,6 +101,8 @@ class SegmentEncoder:
         for packet in packets:
             if packet.pts is None:
                 raise OutputError(f"{self._encoder} gives packets without a time; use --encoder cpu")
+            if self._numbered is not None:
+                packet.pts = self._numbered.pop(packet.pts)
             data = bytes(packet)
             record = Record(packet.pts, self._feed.duration_of(packet), packet.is_keyframe, len(data))
             with self._guarded():
