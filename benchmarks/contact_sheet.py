@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from clear_rt import frames
+from clear_rt.metrics.page import ERROR_GAIN, Row, enlarged, error_picture, page
 from clear_rt.shapes import Box, Size, grow
 
 UInt8 = npt.NDArray[np.uint8]
-SHEET_ROWS, SHEET_MARGIN_PX, SHEET_GAP_PX, LEAST_CROP_PX = 5, 16, 4, 480
-LABEL_PX, FONT_PX = 36, 28
-ERROR_GAIN = 4
+SHEET_ROWS, SHEET_MARGIN_PX, LEAST_CROP_PX = 5, 16, 480
 
 
 def pictures_of(videos: Mapping[str, Path]) -> Iterator[dict[str, UInt8]]:
@@ -62,40 +60,22 @@ def draw_sheet(videos: Mapping[str, Path], target: Path) -> None:
     shown = extent(videos["mask"])
     rows, columns = shown.box.slices
     chosen = {shown.frames[i] for i in np.linspace(0, len(shown.frames) - 1, SHEET_ROWS).round().astype(int)}
-    sheet_rows: list[list[UInt8]] = []
+    sheet_rows: list[list[UInt8 | None]] = []
     slices: dict[str, list[UInt8]] = {"clean": [], "membrane": [], "model": []}
     for index, pictures in enumerate(pictures_of({name: videos[name] for name in ("source", *slices)})):
         for name, strip in slices.items():
             strip.append(pictures[name][shown.row_px, columns].copy())
         if index in chosen:
             crops = {name: picture[rows, columns] for name, picture in pictures.items()}
-            errors = [_error(crops[fill], crops["clean"]) for fill in ("membrane", "model")]
+            errors = [error_picture(crops[fill], crops["clean"]) for fill in ("membrane", "model")]
             sheet_rows.append([*crops.values(), *errors])
     strips = [np.stack(strip) for strip in slices.values()]
-    blank = np.zeros_like(strips[0])
-    sheet_rows.append([blank, *strips, blank, blank])
+    sheet_rows.append([None, *strips, None, None])
     titles = ("source", "clean", "membrane", "model", f"membrane, error x{ERROR_GAIN}", f"model, error x{ERROR_GAIN}")
     scale = -(-LEAST_CROP_PX // shown.box.width_px)
+    drawn = page(
+        titles,
+        [Row("", [None if part is None else enlarged(part, scale) for part in row]) for row in sheet_rows],
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
-    _page(titles, sheet_rows, scale).save(target)
-
-
-def _error(picture: UInt8, clean: UInt8) -> UInt8:
-    difference = ERROR_GAIN * np.abs(picture.astype(np.int32) - clean)
-    shown: UInt8 = np.minimum(difference, 255).astype(np.uint8)
-    return shown
-
-
-def _page(titles: tuple[str, ...], rows: list[list[UInt8]], scale: int) -> Image.Image:
-    """Pictures uint8 [h, w, 3] in rows under their titles, every pixel `scale` times as large."""
-    step_x_px = scale * rows[0][0].shape[1] + SHEET_GAP_PX
-    heights_px = [scale * row[0].shape[0] + SHEET_GAP_PX for row in rows]
-    page = Image.new("RGB", (len(titles) * step_x_px, LABEL_PX + sum(heights_px)), "white")
-    for column, title in enumerate(titles):
-        ImageDraw.Draw(page).text((column * step_x_px, 0), title, fill="black", font_size=FONT_PX)
-        top_px = LABEL_PX
-        for row, height_px in zip(rows, heights_px, strict=True):
-            enlarged = row[column].repeat(scale, axis=0).repeat(scale, axis=1)
-            page.paste(Image.fromarray(enlarged), (column * step_x_px, top_px))
-            top_px += height_px
-    return page
+    frames.write_png(target, drawn)

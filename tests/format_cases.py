@@ -306,7 +306,7 @@ CASES = (
     Case("sound", "ts", "libx264", options=FAST, add=(sound(),)),
     *(
         Case(f"{codec} sound", "avi", "libx264", options=AVI, add=(sound(codec),))
-        for codec in ("ac3", "mp3", "pcm_s16le")
+        for codec in ("aac", "ac3", "mp3", "pcm_s16le")
     ),
     Case("sound", "flv", "libx264", options=FAST, add=(sound(),)),
     Case("sound", "nut", "libx264", options=FAST, add=(sound(),)),

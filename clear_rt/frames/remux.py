@@ -29,6 +29,7 @@ _COVER_ART_MUXERS = MOV_FAMILY
 _NO_TEXT = b"\0\0"
 # Farther back, times are those of another recording; nearer, packets are only out of order.
 _STEP_BACK_S = Fraction(1, 5)
+_AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "png", "tiff", "mjpeg"}
 
 
@@ -169,8 +170,8 @@ class Remux:
 
 def add_copy(output: OutputContainer, stream: Stream, muxer: str) -> Stream:
     """A stream in `output` with the parameters, tags and disposition of `stream`. Raises av errors and ValueError."""
-    if muxer == "avi" and isinstance(stream, AudioStream) and codec_name(stream) == "ac3":
-        copy: Stream = _ac3_in_avi(output, stream)
+    if muxer == "avi" and isinstance(stream, AudioStream) and codec_name(stream) in ("ac3", "aac"):
+        copy: Stream = _described_by_encoder(output, stream)
     else:
         copy = output.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(stream.metadata)
@@ -182,16 +183,29 @@ def add_copy(output: OutputContainer, stream: Stream, muxer: str) -> Stream:
     return copy
 
 
-def _ac3_in_avi(output: OutputContainer, stream: AudioStream) -> Stream:
-    """A stream for the packets of `stream` as an encoder would describe it.
+def _described_by_encoder(output: OutputContainer, stream: AudioStream) -> Stream:
+    """A stream in AVI for the packets of `stream` as an encoder would describe it.
 
     AVI describes AC-3 by a size of 3840 bytes; FFmpeg's muxer, given that back, takes as many bytes for one frame,
-    however many frames they are, and the sound gets a fifth of its length.
+    however many frames they are, and the sound gets a fifth of its length. Of AAC it knows no length of a frame, and
+    all of them get the time 0. Raises ValueError for AAC that an encoder describes otherwise, as HE-AAC.
     """
-    source = stream.codec_context
-    copy = output.add_stream("ac3", rate=source.sample_rate)
-    copy.codec_context.layout, copy.codec_context.bit_rate = source.layout, source.bit_rate
+    source, name = stream.codec_context, codec_name(stream)
+    copy = output.add_stream(name, rate=source.sample_rate)
+    assert isinstance(copy, AudioStream)
+    context = copy.codec_context
+    context.layout = source.layout
+    if source.bit_rate:
+        context.bit_rate = source.bit_rate
+    if name == "aac" and (source.extradata or b"")[:2] != _aac_config(source.sample_rate, source.layout.nb_channels):
+        raise ValueError(f"AAC is described by {source.extradata!r}")
     return copy
+
+
+def _aac_config(rate_hz: int, channels: int) -> bytes:
+    """The first two bytes of AAC's description (ISO/IEC 14496-3, 1.6.2.1): low complexity, a usual rate, channels."""
+    number = _AAC_RATES_HZ.index(rate_hz) if rate_hz in _AAC_RATES_HZ else 15
+    return (2 << 11 | number << 7 | (7 if channels == 8 else channels) << 3).to_bytes(2, "big")
 
 
 def lost_pixel_shape(ratio: Fraction | None, codec: str, muxer: str) -> str | None:

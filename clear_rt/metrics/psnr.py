@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
 # What an identical frame counts in a mean over frames, which infinity would swallow.
@@ -30,38 +31,51 @@ class Psnr:
 
 
 @dataclass(frozen=True, slots=True)
-class _Error:
+class SquaredError:
     """The summed squared error of a number of 0..255 samples."""
 
     squares: int = 0
     samples: int = 0
 
-    def __add__(self, other: _Error) -> _Error:
-        return _Error(self.squares + other.squares, self.samples + other.samples)
+    def __add__(self, other: SquaredError) -> SquaredError:
+        return SquaredError(self.squares + other.squares, self.samples + other.samples)
 
     def decibels(self) -> float | None:
+        """`inf` where all samples are equal, None where there was none."""
         if self.samples == 0:
             return None
         return 10 * math.log10(255**2 * self.samples / self.squares) if self.squares else math.inf
+
+
+def squared_error(picture: UInt8, reference: UInt8) -> Int32:
+    """The squared difference of two uint8 [H, W, 3], summed over the channels: int32 [H, W]."""
+    difference = picture.astype(np.int16) - reference
+    red, green, blue = (np.multiply(difference[..., i], difference[..., i], dtype=np.int32) for i in range(3))
+    squares: Int32 = red + green + blue
+    return squares
+
+
+def summed(squares: Int32, where: Bool) -> SquaredError:
+    """Of the pixels that bool [H, W] chooses, from their `squared_error`."""
+    return SquaredError(int(squares[where].sum(dtype=np.int64)), 3 * int(np.count_nonzero(where)))
 
 
 class PsnrSum:
     """Adds up frames one by one; `result()` may be asked at any time."""
 
     def __init__(self) -> None:
-        self._frame, self._inside, self._outside = _Error(), _Error(), _Error()
+        self._frame, self._inside, self._outside = SquaredError(), SquaredError(), SquaredError()
         self._frames, self._frames_db = 0, 0.0
 
     def add(self, picture: UInt8, reference: UInt8, mask: Bool | None) -> None:
         """One frame: two uint8 [H, W, 3] in 0..255 and the bool [H, W] that says what is inside, where it is known."""
-        difference = picture.astype(np.int32) - reference
-        squares = np.einsum("hwc,hwc->hw", difference, difference)
-        frame = _Error(int(squares.sum(dtype=np.int64)), difference.size)
+        squares = squared_error(picture, reference)
+        frame = SquaredError(int(squares.sum(dtype=np.int64)), picture.size)
         self._frame += frame
         if mask is not None:
-            inside = _Error(int(squares[mask].sum(dtype=np.int64)), 3 * int(np.count_nonzero(mask)))
+            inside = summed(squares, mask)
             self._inside += inside
-            self._outside += _Error(frame.squares - inside.squares, frame.samples - inside.samples)
+            self._outside += SquaredError(frame.squares - inside.squares, frame.samples - inside.samples)
         frame_db = frame.decibels()
         if frame_db is not None:
             self._frames += 1

@@ -1,4 +1,5 @@
-"""Temporal warping error: how far a clip departs from itself when the clean clip's motion is followed.
+"""Temporal warping error: how far a clip departs from itself when the motion of another, as a rule the clean one, is
+followed.
 
 Flicker and crawling texture raise it, and so does every error of the flow, which the clean clip's own figure measures.
 A fill without any texture gets away with less than the clean clip: read it beside PSNR.
@@ -12,17 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from clear_rt.metrics.flow import LEAST_SIDE_PX, around, flow, luma, moved
 from clear_rt.metrics.optional import opencv
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
-# OpenCV 5.0's search crashes on pictures of 12 to 15 pixels.
-LEAST_SIDE_PX = 16
-# The flow is searched for around the mask only: at 1920x1080 the whole picture takes a second, and text lies in a tenth
-# of it. What moves further between two frames than this counts as occluded.
-AROUND_PX = 64
 # A pixel is occluded where the way there and back ends further off than this (Sundaram et al. 2010).
 _SHARE_OF_SQUARES, _SLACK_PX2 = 0.01, 0.5
 
@@ -72,11 +69,15 @@ class WarpingSum:
         self._check(clean, judged, mask)
         cv2 = opencv()
         lumas = np.stack([cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY) for rgb in (clean, *judged)])
-        after = _Pictures(cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY), lumas, mask.copy())
+        after = _Pictures(luma(clean), lumas, mask.copy())
         before, self._before = self._before, after
         if before is not None and (masks := before.mask | mask).any():
-            around = _around(masks)
-            self._compare(before.part(around), after.part(around))
+            area = around(masks)
+            self._compare(before.part(area), after.part(area))
+
+    def cut(self) -> None:
+        """The next frame does not follow the one before."""
+        self._before = None
 
     def result(self) -> Warping:
         """The figures of all frames added so far."""
@@ -84,16 +85,16 @@ class WarpingSum:
         return Warping(pixels=self._pixels, clean=means[0], judged=tuple(means[1:]))
 
     def _compare(self, before: _Pictures, after: _Pictures) -> None:
-        there, back = _flows(before.flow_luma, after.flow_luma)
+        there, back = flow(before.flow_luma, after.flow_luma), flow(after.flow_luma, before.flow_luma)
         height_px, width_px = before.mask.shape
         rows, columns = np.mgrid[:height_px, :width_px].astype(np.float32)
         x_px, y_px = columns + there[..., 0], rows + there[..., 1]
         seen = (x_px >= 0) & (x_px <= width_px - 1) & (y_px >= 0) & (y_px <= height_px - 1)
-        seen &= _returns(there, _moved(back, x_px, y_px))
-        counted = seen & (before.mask | (_moved(after.mask.astype(np.float32), x_px, y_px) >= 0.5))
+        seen &= _returns(there, moved(back, x_px, y_px))
+        counted = seen & (before.mask | (moved(after.mask.astype(np.float32), x_px, y_px) >= 0.5))
         self._pixels += int(np.count_nonzero(counted))
-        for clip, (luma, next_luma) in enumerate(zip(before.lumas, after.lumas, strict=True)):
-            difference = (_moved(next_luma, x_px, y_px) - luma)[counted]
+        for clip, (here, next_one) in enumerate(zip(before.lumas, after.lumas, strict=True)):
+            difference = (moved(next_one, x_px, y_px) - here)[counted]
             self._squares[clip] += np.square(difference, dtype=np.float64).sum()
 
     def _check(self, clean: UInt8, judged: Sequence[UInt8], mask: Bool) -> None:
@@ -112,29 +113,8 @@ class WarpingSum:
             raise ValueError(f"expected a picture of {self._before.mask.shape} like the one before, got {mask.shape}")
 
 
-def _around(mask: Bool) -> tuple[slice, slice]:
-    """Rows and columns of the box around the mask, `AROUND_PX` wider on every side where the picture allows."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    top, left = (max(int(lines[0]) - AROUND_PX, 0) for lines in (rows, columns))
-    return slice(top, int(rows[-1]) + 1 + AROUND_PX), slice(left, int(columns[-1]) + 1 + AROUND_PX)
-
-
-def _flows(before: UInt8, after: UInt8) -> tuple[Float, Float]:
-    """Where every pixel of `before` lies in `after`, and the reverse: float32 [H, W, 2], steps (x, y) in pixels."""
-    cv2 = opencv()
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return search.calc(before, after, None), search.calc(after, before, None)
-
-
 def _returns(there: Float, back: Float) -> Bool:
     """Where the way there and the way back found at its end cancel out."""
     squares = np.square(there).sum(axis=2) + np.square(back).sum(axis=2)
     closed: Bool = np.square(there + back).sum(axis=2) <= _SHARE_OF_SQUARES * squares + _SLACK_PX2
     return closed
-
-
-def _moved(values: Float, x_px: Float, y_px: Float) -> Float:
-    """`values` [H, W] or [H, W, 2] at the given places, bilinear, edges repeated."""
-    cv2 = opencv()
-    sampled: Float = cv2.remap(values, x_px, y_px, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return sampled

@@ -11,7 +11,9 @@ from clear_rt.burn.config import BurnConfig
 from clear_rt.burn.video import burn
 from clear_rt.config import WriteConfig
 from clear_rt.errors import ConfigError, InputError
-from clear_rt.metrics.evaluate import _VideoSums, evaluate
+from clear_rt.metrics.clip import ClipSum
+from clear_rt.metrics.evaluate import evaluate
+from clear_rt.metrics.judges import Judges
 from clear_rt.metrics.masks import mask_from_difference
 from clear_rt.metrics.ssim import ssim
 
@@ -79,6 +81,63 @@ def test_without_source_and_mask(write_frames, subtitled):
     assert found.result.psnr.frame_db == pytest.approx(formula(source, clean))
 
 
+def test_without_clean_the_source_is_what_is_kept(write_frames, subtitled):
+    clean, source, inside = subtitled
+    result = np.where(inside[..., None], clean, source).astype(np.uint8)
+    result[2, 0, 0, 1] ^= 1
+    paths = [write_frames(*item) for item in (("r", result), ("s", source), ("m", 255 * inside.astype(np.uint8)))]
+    found = evaluate(paths[0], None, *paths[1:], find_text=False)
+    assert (found.clean, found.result.psnr.frame_db, found.result.ssim, found.mask) == (None, None, None, "given")
+    assert found.result.warping_ratio is None
+    changed = result != source
+    assert found.changes.samples == changed.mean()
+    assert found.changes.samples_outside == changed[~inside].mean() == 1 / changed[~inside].size
+    assert found.changes.outside_db == pytest.approx(formula(result[~inside], source[~inside]))
+    assert found.changes.pixels_outside == found.pixels_changed_outside == 1
+    guessed = evaluate(*paths[:1], source=paths[1], find_text=False)
+    assert guessed.mask == "difference"
+    assert inside.mean() <= guessed.mask_share <= 1.4 * inside.mean()
+
+
+def test_alone_there_is_nothing_to_compare_with(write_frames):
+    with pytest.raises(ConfigError, match="give --clean or --source"):
+        evaluate(write_frames("r", noise(1)), find_text=False)
+
+
+def flickering_clips():
+    """A texture that moves two pixels a frame, where it is covered by text that stands, and a fill that flickers."""
+    rows, columns = np.mgrid[0:64, 0:200]
+    texture = 128 + 60 * np.sin(columns / 5) * np.cos(rows / 4) + 30 * np.sin((columns + rows) / 9)
+    clean = np.stack([texture[:, 2 * i : 2 * i + 120] for i in range(7)])[..., None].repeat(3, -1).astype(np.uint8)
+    inside = np.zeros(clean.shape[:3], bool)
+    inside[:, 30:46, 20:100] = True
+    result, source = clean.copy(), clean.copy()
+    result[1::2][inside[1::2]] += 10
+    source[inside] = np.broadcast_to(texture[30:46, :80, None].astype(np.uint8), (7, 16, 80, 3)).reshape(-1, 3)
+    return clean, source, result, inside
+
+
+def test_flicker_and_motion_of_all_clips(write_frames):
+    clean, source, result, inside = flickering_clips()
+    paths = [
+        write_frames(*item)
+        for item in (("r", result), ("c", clean), ("s", source), ("m", 255 * inside.astype(np.uint8)))
+    ]
+    found = evaluate(*paths, find_text=False, every_frames=1)
+    clips = {name: getattr(found, name).neighbours for name in ("clean", "result", "source")}
+    assert clips["result"].warping == pytest.approx(100 + clips["clean"].warping, rel=0.1)
+    assert found.result.warping_ratio == clips["result"].warping / clips["clean"].warping > 5
+    assert found.clean.warping_ratio is None
+    assert clips["clean"].flow_mean_px == pytest.approx(2.0, abs=0.2)
+    assert clips["source"].flow_mean_px < clips["clean"].flow_mean_px / 3
+    assert clips["source"].consistency_inside > clips["clean"].consistency_inside > clips["result"].consistency_inside
+    pairs = evaluate(*paths, find_text=False, every_frames=3)
+    assert pairs.result.neighbours.warping == pytest.approx(clips["result"].warping, rel=0.1)
+    alone = evaluate(paths[0], None, *paths[2:], find_text=False, every_frames=1)
+    assert alone.source.neighbours.warping > 10 * clips["clean"].warping
+    assert alone.result.warping_ratio is alone.source.warping_ratio is None
+
+
 def test_mismatches_are_sentences(write_frames, tmp_path):
     clean = write_frames("c", noise(1))
     shorter, wider = write_frames("short", noise(1)[:3]), write_frames("wide", noise(2, (5, 32, 64, 3)))
@@ -116,7 +175,7 @@ def test_burn_and_evaluate_agree(write_frames, tmp_path):
 
 
 def test_the_sums_do_not_grow_with_the_video():
-    sums = _VideoSums(None)
+    sums = ClipSum(Judges())
     pictures = noise(5, (8, 16, 16, 3))
     bytes_held = []
     for _ in range(2):
