@@ -19,8 +19,9 @@ field flags, closed captions, all other streams packet by packet with their time
 attachments. The last column says what of that differs afterwards; everything else is equal. Results are encoded with
 `--lossless` here, so that samples can be compared.
 
-A video codec that no encoder here writes, or that only editing programs use, becomes H.264; what a container cannot
-hold is named in the report. TS files begin at another time than their source, by the same amount in all streams.
+A video codec that no encoder here writes without loss becomes H.264; without `--lossless` MPEG-2, MPEG-4, motion JPEG,
+VP8, ProRes 422 and DNxHR stay what they are (`tests/frames/test_following.py`). What a container cannot hold is named in
+the report. PNG and its like stand for numbered pictures; JPEG among them is never without loss. TS files begin at another time than their source, by the same amount in all streams.
 
 Written by `python -m tests.formats_table`; a test compares it. More of this is in `tests/frames/`: `test_streams.py`
 and `test_times.py` (the same through the writer alone, and packet by packet where there is no text), `test_targets.py`
