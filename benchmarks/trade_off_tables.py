@@ -20,14 +20,21 @@ _COLUMNS = (
     ("PSNR frame dB", lambda o: o.frame_db, ".1f"),
     ("PSNR inside dB", lambda o: o.inside_db, ".1f"),
     ("SSIM", lambda o: o.ssim, ".4f"),
-    ("to clean, inside dB", lambda o: o.clean_inside_db, ".2f"),
+    ("to clean, frame dB", lambda o: o.clean_frame_db, ".2f"),
+    ("inside dB", lambda o: o.clean_inside_db, ".2f"),
+    ("flicker", lambda o: o.flicker, ".2f"),
 )
 
 
 def page(
-    found: Sequence[Outcome], narrow: Sequence[Outcome], reason: str | None, clips: Sequence[str], frames: int
+    found: Sequence[Outcome],
+    parts: Sequence[Outcome],
+    narrow: Sequence[Outcome],
+    reason: str | None,
+    clips: Sequence[str],
+    frames: int,
 ) -> str:
-    """The whole document; `reason` says why `narrow` is empty."""
+    """The whole document; `parts` are those of `ablated`, `reason` says why `narrow` is empty."""
     machine = environment()
     gpu = machine["gpus"][0]["name"] if machine["gpus"] else "no GPU"
     narrow_rows = [_row((each,), [o for o in narrow if o.choice.precision == each], reason) for each in PRECISIONS]
@@ -42,7 +49,8 @@ Other work on the same cores makes frames per second lower bounds that differ by
 is of all cores together.
 
 PSNR and SSIM are to the result of five steps, policy `paper`, the whole frame; "equal" is the same to the bit. Inside
-is inside the true mask. The last column says which result is better: it is beside the clean clip. Means over the clips.
+is inside the true mask. The last three columns say which result is better: they are beside the clean clip; flicker is
+the warping error inside the mask as a multiple of the clean clip's. Means over the clips.
 
 ## Steps, coupling of windows, region
 
@@ -51,6 +59,14 @@ is inside the true mask. The last column says which result is better: it is besi
 clear-tiny was trained to be run in one step, the bundle's default; more steps do not make it better
 (docs/CLEAR-TINY.md). So these rows say what a choice costs, and how far its result moves, not which number of steps
 the real model wants.
+
+## Parts of the design
+
+One taken away at a time, in a band, with the fewest steps. `paste` puts the fill in as it is, `off` the whole region
+with what the VAE makes of the picture around the text; attention is plain where the occlusion head says the same of
+every key.
+
+{_table(("without", "how"), _without(parts))}
 
 ## Precision
 
@@ -66,6 +82,22 @@ def _grouped(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
     for outcome in found:
         choices.setdefault(outcome.choice, []).append(outcome)
     return [_row((c.region, c.policy, str(c.steps)), each, None) for c, each in sorted(choices.items(), key=_order)]
+
+
+def _without(parts: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    choices: dict[Choice, list[Outcome]] = {}
+    for outcome in parts:
+        choices.setdefault(outcome.choice, []).append(outcome)
+    return [_row(_named(choice), each, None) for choice, each in choices.items()]
+
+
+def _named(choice: Choice) -> tuple[str, str]:
+    if choice.fill == "membrane":
+        return "the model", "`--fill membrane`"
+    if choice.attention == "plain":
+        return "weights of keys", "plain attention"
+    mode = f"`--composite {choice.composite}`"
+    return ("nothing", mode) if choice.composite == "membrane" else ("the membrane", mode)
 
 
 def _order(item: tuple[Choice, object]) -> tuple[str, str, int]:

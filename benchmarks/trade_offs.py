@@ -1,8 +1,11 @@
-"""What fewer steps, another coupling of windows, a band and a narrower precision cost, on real clips, by clear-tiny.
+"""What every choice of the design is worth, on real clips, by clear-tiny: its ablation.
+
+Fewer steps, other couplings of windows, a band in the place of the whole frame, other ways to put the fill into the
+picture, attention that weighs no key, narrower precisions.
 
 `python -m benchmarks.trade_offs [--clip FILE] [--frames 33] [--write] [--precision bf16]`. Every result is compared
-with that of five steps, policy `paper`, over the whole frame, in fp32 on a CPU and in bf16 on a GPU. Steps, policies
-and regions are measured with ONNX Runtime; precisions with the engine cuda where torch sees a GPU. `--write` puts the
+with that of five steps, policy `paper`, over the whole frame, in fp32 on a CPU and in bf16 on a GPU. All but precisions
+is measured with ONNX Runtime; those with the engine cuda where torch sees a GPU. `--write` puts the
 tables into docs/TRADE_OFFS.md.
 """
 
@@ -19,11 +22,21 @@ from typing import NamedTuple
 
 from benchmarks.environment import ROOT
 from benchmarks.report import Row, finish
-from benchmarks.trade_off_clips import Case, cases
+from benchmarks.trade_off_attention import plainly_attending
+from benchmarks.trade_off_clips import HOME, Case, cases
 from benchmarks.trade_off_engines import PRECISIONS, engines_of
 from benchmarks.trade_off_tables import page
 from clear_rt.bundle import Bundle, open_bundle
-from clear_rt.config import CompositeConfig, DenoiseConfig, Policy, RegionConfig, RunConfig, WriteConfig
+from clear_rt.config import (
+    CompositeConfig,
+    CompositeMode,
+    DenoiseConfig,
+    FillMode,
+    Policy,
+    RegionConfig,
+    RunConfig,
+    WriteConfig,
+)
 from clear_rt.errors import InputError
 from clear_rt.metrics.evaluate import evaluate
 from clear_rt.remover import Remover
@@ -31,7 +44,8 @@ from clear_rt.runtime.engine import Engine, open_engine
 from training.materials import fetch_clips
 
 STEPS = (5, 4, 3, 2, 1)
-POLICIES: tuple[Policy, ...] = ("paper", "stream")
+POLICIES: tuple[Policy, ...] = ("paper", "reference", "stream")
+COMPOSITES: tuple[CompositeMode, ...] = ("membrane", "paste", "off")
 REGIONS = ("full", "band")
 SAMPLE = ROOT / "samples" / "city-clean.mp4"
 # Held out of training; the first two of bench_quality.
@@ -41,20 +55,23 @@ EVERY_FRAMES = 4
 
 
 class Choice(NamedTuple):
-    """One way to run; `precision` "fp32" is ONNX Runtime's."""
+    """One way to run; `precision` "fp32" is ONNX Runtime's. `fill` "membrane" runs no model at all."""
 
     steps: int = 5
     policy: Policy = "paper"
     region: str = "full"
     precision: str = "fp32"
+    composite: CompositeMode = "membrane"
+    attention: str = "weighted"
+    fill: FillMode = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """Of one clip: frames per second of the whole run, processor time of all cores, and what came of it.
 
-    The first three decibels (None: equal) and `ssim` are to the reference result, the last to the clean clip, inside
-    the true mask.
+    The first two decibels (None: equal) and `ssim` are to the reference result, the last two to the clean clip, over
+    the frame and inside the true mask; `flicker` is the warping error there as a multiple of the clean clip's.
     """
 
     choice: Choice
@@ -64,7 +81,9 @@ class Outcome:
     frame_db: float | None
     inside_db: float | None
     ssim: float | None
+    clean_frame_db: float | None
     clean_inside_db: float | None
+    flicker: float | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,14 +99,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found, narrow = list[Outcome](), list[Outcome]()
     made = cases(options.clip or default_clips(), options.frames)
     onnx = open_engine("onnx", bundle)
+    parts = list[Outcome]()
     for case in made:
         found += measured(onnx, bundle, case, [Choice(*each) for each in product(steps, POLICIES, REGIONS)])
+        parts += ablated(onnx, bundle, case, min(steps))
     engines, reason = engines_of(bundle, options.precision or PRECISIONS, made)
     for case in made:
         narrow += compared_precisions(engines, bundle, case)
     if options.write:
-        PAGE.write_text(page(found, narrow, reason, [case.name for case in made], options.frames), encoding="utf-8")
-    finish("trade", [row for outcome in (*found, *narrow) for row in rows(outcome)])
+        PAGE.write_text(
+            page(found, parts, narrow, reason, [case.name for case in made], options.frames), encoding="utf-8"
+        )
+    finish("trade", [row for outcome in (*found, *parts, *narrow) for row in rows(outcome)])
     return 0
 
 
@@ -115,6 +138,17 @@ def measured(engine: Engine, bundle: Bundle, case: Case, choices: Sequence[Choic
         yield _outcome(case, choice, reference, result, fps, processor_s)
 
 
+def ablated(engine: Engine, bundle: Bundle, case: Case, steps: int) -> Iterator[Outcome]:
+    """One part of the design after the other taken away, in a band: the composite, the weights of keys, the model."""
+    whole = Choice(steps=steps, region="band")
+    yield from measured(engine, bundle, case, [whole._replace(composite=mode) for mode in COMPOSITES])
+    plain = plainly_attending(bundle, HOME / "plain-attention")
+    reference, result = case.path("reference"), case.path("result")
+    for choice, opened in ((whole._replace(attention="plain"), plain), (whole._replace(fill="membrane"), bundle)):
+        attending = open_engine("onnx", opened, generates=choice.fill == "model")
+        yield _outcome(case, choice, reference, result, *_run(attending, opened, case, choice, result))
+
+
 def compared_precisions(engines: dict[str, Engine], bundle: Bundle, case: Case) -> Iterator[Outcome]:
     """Every precision beside the first, which is bf16."""
     reference = case.path("reference")
@@ -129,7 +163,7 @@ def compared_precisions(engines: dict[str, Engine], bundle: Bundle, case: Case) 
 
 def _outcome(case: Case, choice: Choice, reference: Path, result: Path, fps: float, processor_s: float) -> Outcome:
     beside = evaluate(result, reference, None, case.mask, every_frames=EVERY_FRAMES, find_text=False).result
-    clean = evaluate(result, case.clean, None, case.mask, every_frames=10**9, find_text=False).result
+    clean = evaluate(result, case.clean, None, case.mask, every_frames=EVERY_FRAMES, find_text=False).result
     return Outcome(
         choice=choice,
         clip=case.name,
@@ -138,7 +172,9 @@ def _outcome(case: Case, choice: Choice, reference: Path, result: Path, fps: flo
         frame_db=_finite(beside.psnr.frame_db),
         inside_db=_finite(beside.psnr.inside_db),
         ssim=beside.ssim,
+        clean_frame_db=_finite(clean.psnr.frame_db),
         clean_inside_db=_finite(clean.psnr.inside_db),
+        flicker=clean.warping_ratio,
     )
 
 
@@ -149,10 +185,11 @@ def _finite(decibels: float | None) -> float | None:
 def _run(engine: Engine, bundle: Bundle, case: Case, choice: Choice, target: Path) -> tuple[float, float]:
     """Frames per second, and seconds of processor time; the file is without loss, so that it is what was made."""
     region = RegionConfig(mode="full") if choice.region == "full" else RegionConfig(mode="fixed", boxes=(case.band,))
+    denoise = DenoiseConfig(steps=choice.steps, policy=choice.policy)
     config = RunConfig(
         region=region,
-        composite=CompositeConfig(fill="model"),
-        denoise=DenoiseConfig(steps=choice.steps, policy=choice.policy),
+        composite=CompositeConfig(mode=choice.composite, fill=choice.fill),
+        denoise=denoise if choice.fill == "model" else DenoiseConfig(),
         write=WriteConfig(lossless=True),
     )
     remover, begun = Remover(config, bundle=bundle, engine=engine), time.process_time()
@@ -164,7 +201,7 @@ def _run(engine: Engine, bundle: Bundle, case: Case, choice: Choice, target: Pat
 
 def rows(outcome: Outcome) -> Iterator[Row]:
     choice = outcome.choice
-    case = f"{outcome.clip} {choice.region} {choice.policy} {choice.steps} {choice.precision}"
+    case = " ".join([outcome.clip, *map(str, choice)])
     detail = asdict(outcome) | {"choice": choice._asdict()}
     said = f"{'equal' if outcome.frame_db is None else f'{outcome.frame_db:.1f} dB'} to the reference"
     yield Row(case=case, metric="remove", value=outcome.fps, unit="fps", bound=None, bound_name=said, detail=detail)

@@ -56,20 +56,33 @@ def test_the_command_measures_and_writes(clean, case, tmp_path, monkeypatch, cap
     monkeypatch.setattr(trade_offs, "ROOT", tmp_path)
     assert trade_offs.main(["--clip", str(clean), "--frames", str(FRAMES), "--steps", "5", "--write"]) == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
-    found = [row["detail"] for row in document["rows"] if row["detail"]["choice"]["precision"] == "fp32"]
+    rows = [row["detail"] for row in document["rows"] if row["detail"]["choice"]["precision"] == "fp32"]
+    found, parts = rows[:6], rows[6:]
     assert [(each["choice"]["region"], each["choice"]["policy"]) for each in found] == [
-        ("full", "paper"), ("band", "paper"), ("full", "stream"), ("band", "stream"),
+        ("full", "paper"), ("band", "paper"), ("full", "reference"), ("band", "reference"), ("full", "stream"),
+        ("band", "stream"),
     ]  # fmt: skip
     # The reference itself: what was made twice is the same.
     assert (found[0]["frame_db"], found[0]["ssim"]) == (None, 1.0)
     # Five frames are one window, which nothing couples.
-    assert found[2]["frame_db"] is None
+    assert found[2]["frame_db"] is found[4]["frame_db"] is None
     assert 20 < found[1]["frame_db"] < 80
     for each in found:
         assert each["fps"] > 0
         assert each["processor_ms"] > 0
         assert 10 < each["clean_inside_db"] < 50
+    by_part = {
+        (part["choice"]["composite"], part["choice"]["attention"], part["choice"]["fill"]): part for part in parts
+    }
+    whole = by_part["membrane", "weighted", "model"]
+    assert len(by_part) == len(parts) == 5
+    # Without the composite all samples of the band went through the VAE; without weights little moves, and without the
+    # model nothing is generated.
+    assert by_part["off", "weighted", "model"]["clean_frame_db"] < whole["clean_frame_db"] - 3
+    assert by_part["membrane", "plain", "model"]["inside_db"] != whole["inside_db"]
+    assert by_part["membrane", "weighted", "membrane"]["inside_db"] < 60
     text = written.read_text()
+    assert text.count("| weights of keys | plain attention |") == 1
     assert text.count("| full | paper | 5 |") == 1
     if not torch.cuda.is_available():
         assert text.count(f"not measured: {NO_GPU}") == 4
@@ -97,14 +110,14 @@ def test_means_by_hand():
     def outcome(clip, fps, decibels, steps=5):
         return Outcome(
             choice=Choice(steps=steps), clip=clip, fps=fps, processor_ms=10 * fps, frame_db=decibels,
-            inside_db=decibels, ssim=0.5, clean_inside_db=20.0,
+            inside_db=decibels, ssim=0.5, clean_frame_db=30.0, clean_inside_db=20.0, flicker=1.5,
         )  # fmt: skip
 
     found = [outcome("a", 1.0, 30.0), outcome("b", 3.0, 40.0), outcome("a", 4.0, None, 2), outcome("b", 8.0, None, 2)]
-    lines = page(found, [], "no reason", ["a", "b"], 9).splitlines()
-    assert "| full | paper | 5 | 2.0 | 20 | 35.0 | 35.0 | 0.5000 | 20.00 |" in lines
-    assert "| full | paper | 2 | 6.0 | 60 | equal | equal | 0.5000 | 20.00 |" in lines
-    assert lines.index("| full | paper | 5 | 2.0 | 20 | 35.0 | 35.0 | 0.5000 | 20.00 |") < lines.index(
-        "| full | paper | 2 | 6.0 | 60 | equal | equal | 0.5000 | 20.00 |"
+    lines = page(found, [], [], "no reason", ["a", "b"], 9).splitlines()
+    assert "| full | paper | 5 | 2.0 | 20 | 35.0 | 35.0 | 0.5000 | 30.00 | 20.00 | 1.50 |" in lines
+    assert "| full | paper | 2 | 6.0 | 60 | equal | equal | 0.5000 | 30.00 | 20.00 | 1.50 |" in lines
+    assert lines.index("| full | paper | 5 | 2.0 | 20 | 35.0 | 35.0 | 0.5000 | 30.00 | 20.00 | 1.50 |") < lines.index(
+        "| full | paper | 2 | 6.0 | 60 | equal | equal | 0.5000 | 30.00 | 20.00 | 1.50 |"
     )
     assert sum("not measured: no reason" in line for line in lines) == 4
