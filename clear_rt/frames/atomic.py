@@ -70,14 +70,16 @@ def check_target(source: Path, target: Path) -> None:
 
 def is_there(target: Path) -> bool:
     """Whether a result stands at `target`: of numbered pictures any, or what else is in their folder."""
-    return any(target.parent.glob("*")) if is_pattern(target) else target.exists()
+    if is_pattern(target):
+        return target.parent.is_dir() and not _is_empty(target.parent)
+    return target.exists()
 
 
 def _check_folder_of_pictures(target: Path) -> None:
     folder = place_of(target)
     if _look(folder) is not None:
         _check_folder(folder)
-        if any(folder.iterdir()):
+        if not _is_empty(folder):
             raise OutputError(
                 f"expected a folder that holds nothing but the pictures, but {target.parent} is not empty; "
                 "name one that is, or one that does not exist"
@@ -87,14 +89,26 @@ def _check_folder_of_pictures(target: Path) -> None:
         raise OutputError(f"writing into {folder.parent} is not permitted; change its permissions or choose another")
 
 
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be looked into: {reason(error)}; {remedy(error)}") from error
+
+
 def place_of(target: Path) -> Path:
     """What is replaced when `target` is complete, links followed: a file, or the folder of numbered pictures."""
     return Path(os.path.realpath(target.parent if is_pattern(target) else target))
 
 
 def same_place(a: Path, b: Path) -> bool:
-    """Whether writing `a` and writing `b` would replace the same file, which need not exist yet."""
-    return os.path.realpath(a) == os.path.realpath(b)
+    """Whether writing `a` and writing `b` would replace the same file, which need not exist yet.
+
+    Or one of them lies in the folder of numbered pictures that the other one replaces.
+    """
+    places = place_of(a), place_of(b)
+    within = (is_pattern(a) and places[0] in places[1].parents) or (is_pattern(b) and places[1] in places[0].parents)
+    return places[0] == places[1] or within
 
 
 def _check_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from clear_rt.config import RawPictures, ReadConfig
 from clear_rt.errors import ConfigError, InputError
 from clear_rt.frames.layout import PixelLayout, pixel_layout
-from clear_rt.frames.sequence import Sequence, is_pattern
+from clear_rt.frames.sequence import NumberedPictures, is_pattern
 
 _USUAL_RATE = Fraction(25)
 RAW_ENDINGS = (".yuv", ".rgb", ".raw")
@@ -21,7 +21,7 @@ class Demuxing:
 
     demuxer: str | None = None
     options: tuple[tuple[str, str], ...] = ()
-    sequence: Sequence | None = None
+    sequence: NumberedPictures | None = None
 
 
 def demuxing_of(path: Path, config: ReadConfig) -> Demuxing:
@@ -34,7 +34,7 @@ def demuxing_of(path: Path, config: ReadConfig) -> Demuxing:
     if config.raw is not None:
         return Demuxing("rawvideo", (rate, *_raw_options(path, config.raw)))
     if is_pattern(path):
-        sequence = Sequence(path)
+        sequence = NumberedPictures(path)
         numbered = ("pattern_type", "sequence"), ("start_number", str(sequence.numbers[0]))
         return Demuxing("image2", (rate, *numbered), sequence)
     if path.suffix.lower() in RAW_ENDINGS:

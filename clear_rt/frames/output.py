@@ -15,7 +15,7 @@ from clear_rt.frames.failures import AV_ERRORS, reason, remedy
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.picture_files import always_needed
 from clear_rt.frames.remux import Remux
-from clear_rt.frames.sequence import Sequence
+from clear_rt.frames.sequence import NumberedPictures
 from clear_rt.frames.writable import check_place
 
 
@@ -65,7 +65,7 @@ class Output:
 
 
 def _for_ffmpeg(path: Path, muxer: str) -> str:
-    return Sequence(path).for_ffmpeg if muxer == "image2" else str(path)
+    return NumberedPictures(path).for_ffmpeg if muxer == "image2" else str(path)
 
 
 def _muxer_options(muxer: str, remux: Remux, source: VideoInfo) -> dict[str, str]:

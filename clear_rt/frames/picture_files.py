@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Names
+from collections.abc import Sequence
 from pathlib import Path
 
 from clear_rt.frames.info import VideoInfo
@@ -11,7 +11,7 @@ from clear_rt.frames.sequence import PICTURES
 PICTURES_ALONE = {"image2", "yuv4mpegpipe", "rawvideo"}
 
 
-def encoders_of(target: Path, muxer: str) -> Names[str] | None:
+def encoders_of(target: Path, muxer: str) -> Sequence[str] | None:
     """The encoders whose output such a file may hold; None for all other containers."""
     if muxer == "image2":
         return (PICTURES[target.suffix.lower()],)

@@ -31,7 +31,7 @@ def is_pattern(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class NumberedPictures:
     """The pictures that `pattern` names, as they were when it was first asked for them."""
 
     pattern: Path

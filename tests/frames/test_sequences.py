@@ -16,8 +16,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 import clear_rt
 from clear_rt.config import RawPictures, ReadConfig, RegionConfig, RunConfig, WriteConfig
 from clear_rt.errors import ClearError, ConfigError, InputError, OutputError
-from clear_rt.frames import Edits, SegmentedWriter, Work, is_there, probe, read
-from clear_rt.frames.sequence import Sequence
+from clear_rt.frames import Edits, SegmentedWriter, Work, is_there, probe, read, same_place
+from clear_rt.frames.sequence import NumberedPictures
 from clear_rt.shapes import Box
 
 FRAMES = 8
@@ -77,7 +77,7 @@ def test_pictures_without_an_edit_are_the_same_files(pictures, tmp_path, noise):
     writer = _written(pictures, target)
     assert (writer.frames_copied, writer.encoder) == (5, "png")
     for index, number in enumerate(range(96, 104)):
-        was, now = (Sequence(path).path_of(number) for path in (pictures, target))
+        was, now = (NumberedPictures(path).path_of(number) for path in (pictures, target))
         np.testing.assert_array_equal(np.asarray(Image.open(now)), noise[index])
         assert (was.read_bytes() == now.read_bytes()) == (not 2 <= index < 5)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([pictures.parent.name, "made"])
@@ -118,9 +118,9 @@ def test_whatever_is_edited_all_pictures_come_out(pictures, tmp_path, noise, cha
     writer = _written(pictures, target, changed)
     edited = {index for start, stop in changed for index in range(start, min(stop, FRAMES))}
     assert writer.frames_copied == FRAMES - len(edited)
-    numbers = Sequence(target).numbers
+    numbers = NumberedPictures(target).numbers
     assert numbers == tuple(range(96, 104))
-    shown = [np.asarray(Image.open(Sequence(target).path_of(number))) for number in numbers]
+    shown = [np.asarray(Image.open(NumberedPictures(target).path_of(number))) for number in numbers]
     np.testing.assert_array_equal(shown, noise)
 
 
@@ -133,7 +133,7 @@ def test_a_missing_picture_is_named(pictures):
 def test_names_that_are_none_of_the_pattern(pictures):
     for name in ("a-0096.png", "a-96.png.bak", "a-9.png", "b-96.png", "a-96 copy.png"):
         (pictures.parent / name).write_bytes(b"none")
-    assert Sequence(pictures).numbers == tuple(range(96, 104))
+    assert NumberedPictures(pictures).numbers == tuple(range(96, 104))
 
 
 @pytest.mark.parametrize("name", ["none/%d.png", "%d.png"])
@@ -185,6 +185,17 @@ def test_a_folder_of_its_own(pictures, tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in other.iterdir()} == before
     with pytest.raises(OutputError, match="but it does not exist"):
         _written(pictures, tmp_path / "no" / "such" / "%d.png")
+
+
+def test_nothing_else_is_written_into_their_folder(tmp_path):
+    """It could not be put in place then."""
+    target = tmp_path / "out" / "%d.png"
+    for other in (tmp_path / "out" / "preview.png", tmp_path / "out" / "a" / "b.mp4", tmp_path / "out" / "x%d.png"):
+        assert same_place(target, other)
+        assert same_place(other, target)
+    for other in (tmp_path / "preview.png", tmp_path / "out2" / "%d.png", tmp_path / "out.mp4"):
+        assert not same_place(target, other)
+        assert not same_place(other, target)
 
 
 def test_one_name_is_no_pattern(pictures, tmp_path):
@@ -240,7 +251,7 @@ def test_what_was_killed_goes_on(pictures, tmp_path, noise):
         for frame in read(info):
             writer.write(frame)
     assert writer.frames_resumed == 2
-    shown = [np.asarray(Image.open(Sequence(target).path_of(number))) for number in range(96, 104)]
+    shown = [np.asarray(Image.open(NumberedPictures(target).path_of(number))) for number in range(96, 104)]
     np.testing.assert_array_equal(shown, noise)
 
 

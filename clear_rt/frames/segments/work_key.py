@@ -13,7 +13,7 @@ import av
 
 from clear_rt.errors import InputError
 from clear_rt.frames.failures import reason
-from clear_rt.frames.sequence import Sequence, is_pattern
+from clear_rt.frames.sequence import NumberedPictures, is_pattern
 from clear_rt.version import __version__
 
 _END_BYTES = 1 << 20
@@ -36,7 +36,7 @@ def _facts_of(source: Path) -> dict[str, str]:
     try:
         files = [source]
         if is_pattern(source):
-            sequence = Sequence(source)
+            sequence = NumberedPictures(source)
             files = [sequence.path_of(number) for number in sequence.numbers]
         found = [file.stat() for file in files]
         ends = hashlib.sha256(str([(one.st_size, one.st_mtime_ns) for one in found[1:]]).encode())
