@@ -16,13 +16,13 @@ from torch import Tensor
 from clear_rt.models.dit import Dit, DitOutput
 from clear_rt.models.dit_config import DitConfig
 from training.dit_start import copying_start
-from training.flow import FlowTrainer, Noised, relative_weight
+from training.flow import FlowTrainer, FlowTraining, Noised, relative_weight
 from training.latent_data import Windows
-from training.resumable import StageConfig
+from training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BaseTraining(StageConfig):
+class BaseTraining(FlowTraining):
     """Sizes that suit two cores. `batch` counts pieces of 96 x 96 pixels and 17 frames."""
 
     width: int = 192
@@ -50,17 +50,17 @@ class BaseTraining(StageConfig):
 
 
 class BaseTrainer(FlowTrainer):
-    """All of the transformer, by the flow's error relative to the draft's. Raises ConfigError as `Resumable.resume`."""
+    """All of the transformer, by the flow's error relative to the draft's. Raises ConfigError as `FlowTrainer`."""
 
-    def __init__(self, run: Path, config: BaseTraining) -> None:
+    def __init__(self, run: Path, config: BaseTraining, processes: Processes = ALONE) -> None:
         torch.manual_seed(config.seed)
         model = Dit(config.dit)
         copying_start(model)
-        super().__init__(run, config, model)
+        super().__init__(run, config, model, processes=processes)
 
     def terms(self, found: DitOutput, given: Noised, windows: Windows) -> dict[str, Tensor]:
         error = (found.velocity - given.target).square()
         return {"total": (error * relative_weight(windows)).mean(), "plain": error.mean()}
 
     def learned(self) -> tuple[str, dict[str, Tensor]]:
-        return "dit.safetensors", self.average.module.state_dict()
+        return "dit.safetensors", self.average.values()

@@ -3,8 +3,8 @@
 The paper where it and the released code differ (reference.md 7 and 8.2): the weight follows the head's own map, with
 gamma 0.8 and a period of 40 steps; the code's is binary, 1.5 and 20. Consistency is known from the code alone; the
 code's weight of timesteps is left out, being 0 where every sampler begins. Against the paper the map in the weight is a
-constant: errors are largest under text, so with a gradient it learns to be 0, and after 150 steps it was 0.002
-everywhere (docs/LOG.md, 2026-11-25).
+constant unless asked otherwise: errors are largest under text, so with a gradient it learns to be 0, and after 150
+steps it was 0.002 everywhere (docs/LOG.md, 2026-11-25).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 ALPHA_PERIOD_STEPS = 40
+# The mean of `focus` over its period, for a weight that does not swing.
+STEADY_FOCUS = 5.0 + 20.0 / pi
 GAMMA = 0.8
 SPARSE_SHARE = 0.1
 # Latents between two velocities that are compared; each counts with 1 / its distance.
@@ -30,14 +32,15 @@ def focus(step: int) -> float:
     return 5.0 + 10.0 * abs(sin(2 * pi * step / ALPHA_PERIOD_STEPS))
 
 
-def generation(velocity: Tensor, target: Tensor, occlusion: Tensor, step: int) -> Tensor:
-    """Focal error of the flow. velocity, target [B, C, L, h, w]; occlusion [B, L, h / 2, w / 2], 0..1.
+def generation(velocity: Tensor, target: Tensor, occlusion: Tensor, alpha: float, feedback: bool = False) -> Tensor:
+    """Focal error of the flow: the mean of w e with w = (1 + alpha M) (e + 1e-6)^0.8 at every latent (reference.md 7).
 
-    The weight is taken as a constant: both the error's own size in it and the map.
+    velocity, target [B, C, L, h, w]; occlusion M [B, L, h / 2, w / 2], 0..1. The error's own size in the weight is a
+    constant, and so is the map unless `feedback`, with which the head learns from what generation costs.
     """
     error = (velocity - target).square().mean(dim=1)
-    mask = functional.interpolate(occlusion.detach(), scale_factor=2.0, mode="nearest")
-    weight = (1 + focus(step) * mask) * (error.detach() + _ERROR_EPS) ** GAMMA
+    mask = functional.interpolate(occlusion if feedback else occlusion.detach(), scale_factor=2.0, mode="nearest")
+    weight = (1 + alpha * mask) * (error.detach() + _ERROR_EPS) ** GAMMA
     return (weight * error).mean()
 
 

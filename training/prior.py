@@ -1,11 +1,13 @@
-"""Stage I of the paper at clear-tiny's size: the occlusion prior, from pixel differences alone.
+"""Stage I of the paper: the occlusion prior, from pixel differences alone.
 
     python -m training.prior --run runs/prior --seed 0
 
 Stages, each of 20 minutes or less on two cores: pairs, then three of training; then the export into the bundle. The
 command can be stopped at any moment and run again with the same options: shards and checkpoints (every 400 steps and at
 the end of a stage) are picked up. What the data are drawn from, and what they must never be, stands in
-`training/materials.py`.
+`training/materials.py`. `--backbone resnet50 --device cuda` is the paper's size, on the same pairs or, with `--videos`,
+on those of a folder (`training.paired_videos`); its prior is left as `prior.safetensors`, which no bundle takes but
+`training.encoded_videos` does.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from clear_rt.errors import ClearError
@@ -26,16 +29,21 @@ from clear_rt.export.prior import load_prior, write_bundle
 from clear_rt.threads import ahead
 from training.losses import stage_one
 from training.materials import HELD_OUT, PACKAGES, STILLS, TRAINING
-from training.networks import StageOne
+from training.networks import StageOne, StageOneNetwork
+from training.networks_resnet import ResNetStageOne
+from training.paired_videos import write_pairs
 from training.pairs import synthesise
 from training.resumable import Resumable, StageConfig, learning_rate
 
-WARM_UP_STEPS = 200
+Backbone = Literal["small", "resnet50"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(StageConfig):
-    """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only."""
+    """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only. The paper's: `PRESETS`.
+
+    A step takes `accumulate` batches. `backbone_weights` is a file of ImageNet weights for resnet50.
+    """
 
     steps: int = 7200
     stages: int = 3
@@ -43,6 +51,19 @@ class TrainConfig(StageConfig):
     peak_lr: float = 3e-3
     weight_decay: float = 1e-4
     checkpoint_every: int = 400
+    backbone: Backbone = "small"
+    backbone_weights: str | None = None
+    accumulate: int = 1
+    warm_up_steps: int = 200
+
+
+# The paper's 2e-5 (appendix B), else the released code's (reference.md 8.1): 20 pictures of a video to a batch, four
+# batches to a step.
+PRESETS: dict[Backbone, TrainConfig] = {
+    "small": TrainConfig(),
+    "resnet50": TrainConfig(backbone="resnet50", peak_lr=2e-5, batch=20, accumulate=4, warm_up_steps=500),
+}
+_SINCE_BACKBONES = {"backbone": "small", "backbone_weights": None, "accumulate": 1, "warm_up_steps": 200}
 
 
 class Crops:
@@ -72,7 +93,7 @@ class Crops:
 
 
 @torch.inference_mode()
-def validate(model: StageOne, crops: Crops, device: str, batch: int = 32) -> dict[str, float]:
+def validate(model: StageOneNetwork, crops: Crops, device: str, batch: int = 32) -> dict[str, float]:
     """IoU and recall of the label at p > 0.5, and the share of text-free crops with more than 20 such pixels."""
     model.eval()
     hit = union = positive = 0.0
@@ -96,12 +117,15 @@ class Trainer(Resumable):
 
     Raises:
         ConfigError: the checkpoint of `run` was made with another config.
+        WeightsError: as `load_resnet`.
     """
+
+    config: TrainConfig
 
     def __init__(self, run: Path, config: TrainConfig) -> None:
         super().__init__(run, config)
         torch.manual_seed(config.seed)
-        self.model = StageOne().to(config.device, memory_format=torch.channels_last)
+        self.model = network(config).to(config.device, memory_format=torch.channels_last)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average_decay), use_buffers=True
         )
@@ -110,37 +134,48 @@ class Trainer(Resumable):
 
     def trained_with(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Checkpoints of earlier versions do not say it, or not all of it: then it was what it is now."""
-        return asdict(self.config) | state.get("config", {})
+        return asdict(self.config) | _SINCE_BACKBONES | state.get("config", {})
 
-    def advance(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
-        """One optimiser step."""
-        subtitled, clean, label = (t.to(self.config.device) for t in batch)
+    def advance(self, *share: tuple[Tensor, ...]) -> dict[str, float]:
+        """One optimiser step on `accumulate` batches; the means of the terms over them."""
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self.config, WARM_UP_STEPS)
-        with self.autocast():
-            out = self.model(subtitled)
-        terms = stage_one({name: value.float() for name, value in out.items()}, clean, label)
+            group["lr"] = learning_rate(self.step, self.config, self.config.warm_up_steps)
         self.optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
-        self.average.update_parameters(self.model)
-        self.step += 1
-        return {name: value.item() for name, value in terms.items()}
+        sums = dict[str, float]()
+        for batch in share:
+            subtitled, clean, label = (t.to(self.config.device) for t in batch)
+            with self.autocast():
+                out = self.model(subtitled)
+            terms = stage_one({name: value.float() for name, value in out.items()}, clean, label)
+            (terms["total"] / len(share)).backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value.item() / len(share)
+        self.take_step()
+        return sums
 
 
-def batches(crops: Crops, config: TrainConfig, steps: range) -> Iterator[tuple[Tensor, ...]]:
-    """The batch of every step, drawn by (seed, step): a resumed run sees what an unbroken one would have seen."""
+def network(config: TrainConfig) -> StageOneNetwork:
+    """Untrained but for `backbone_weights`. Raises WeightsError as `load_resnet`."""
+    if config.backbone == "small":
+        return StageOne()
+    return ResNetStageOne(None if config.backbone_weights is None else Path(config.backbone_weights))
+
+
+def batches(crops: Crops, config: TrainConfig, steps: range) -> Iterator[list[tuple[Tensor, ...]]]:
+    """The batches of every step, drawn by (seed, number): a resumed run sees what an unbroken one would have seen."""
     for step in steps:
-        rng = np.random.default_rng([config.seed, step])
-        yield crops.batch(rng.integers(0, crops.count(False), config.batch), False, rng)
+        share = []
+        for number in range(step * config.accumulate, (step + 1) * config.accumulate):
+            rng = np.random.default_rng([config.seed, number])
+            share.append(crops.batch(rng.integers(0, crops.count(False), config.batch), False, rng))
+        yield share
 
 
 def train_stage(trainer: Trainer, crops: Crops, last_step: int) -> None:
     """Train up to `last_step`, logging every 100 steps; validate and save at every checkpoint and at the end."""
     begun, sums = time.monotonic(), dict[str, float]()
-    for batch in ahead(batches(crops, trainer.config, range(trainer.step, last_step)), depth=3):
-        for name, value in trainer.advance(batch).items():
+    for share in ahead(batches(crops, trainer.config, range(trainer.step, last_step)), depth=3):
+        for name, value in trainer.advance(*share).items():
             sums[name] = sums.get(name, 0.0) + value / 100
         if trainer.step % 100 == 0:
             seconds = round(time.monotonic() - begun, 1)
@@ -178,7 +213,11 @@ def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
     trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
     for stage in range(1, stages + 1):
         train_stage(trainer, crops, config.steps * stage // config.stages)
-    if trainer.step == config.steps:
+    if trainer.step == config.steps and config.backbone != "small":
+        state = trainer.average.module.prior.state_dict()
+        values = {n: t.detach().cpu().contiguous() for n, t in state.items() if t.is_floating_point()}
+        save_file(values, run / "prior.safetensors")
+    elif trainer.step == config.steps:
         notes = training_notes(config, crops, measured(trainer, crops))
         write_bundle(load_prior(trainer.path), bundle or run / "clear-tiny", notes)
 
@@ -186,9 +225,11 @@ def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, default=Path("runs/prior"))
-    parser.add_argument("--seed", type=int, default=TrainConfig().seed)
-    parser.add_argument("--steps", type=int, default=TrainConfig().steps)
-    parser.add_argument("--batch", type=int, default=TrainConfig().batch)
+    parser.add_argument("--backbone", choices=PRESETS, default="small")
+    parser.add_argument("--backbone-weights", help="ImageNet weights for resnet50, as torchvision stores them")
+    parser.add_argument("--videos", type=Path, help="a folder of X.mp4 and X_with_subtitle.mp4 instead of drawn pairs")
+    for name in ("seed", "steps", "batch"):
+        parser.add_argument(f"--{name}", type=int, help="as the backbone's preset has it if left out")
     parser.add_argument("--device", default=TrainConfig().device)
     parser.add_argument(
         "--stages", type=int, default=TrainConfig().stages, help="run this many of the training stages, then stop"
@@ -199,11 +240,15 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
-    config = TrainConfig(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, device=arguments.device)
+    given = {name: getattr(arguments, name) for name in ("seed", "steps", "batch", "device", "backbone_weights")}
+    config = replace(PRESETS[arguments.backbone], **{n: v for n, v in given.items() if v is not None})
     try:
         # Before the pairs are drawn: those of another seed must not get among what is there.
         trainer = Trainer(arguments.run, config)
-        synthesise(arguments.run / "pairs", config.seed)
+        if arguments.videos is None:
+            synthesise(arguments.run / "pairs", config.seed)
+        else:
+            write_pairs(arguments.videos, arguments.run / "pairs", config.seed)
         train(trainer, arguments.stages, arguments.bundle)
     except ClearError as error:
         raise SystemExit(f"training: {error}") from None

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from clear_rt.errors import ConfigError
 from clear_rt.threads import ahead
+from training.processes import ALONE, Processes
 
 LOG_EVERY = 50
 Batch = TypeVar("Batch")
@@ -39,12 +40,12 @@ class StageConfig:
     device: str = "cpu"
 
 
-def learning_rate(step: int, config: StageConfig, warm_up_steps: int) -> float:
-    """Linear warm-up, then a cosine to 1 %."""
+def learning_rate(step: int, config: StageConfig, warm_up_steps: int, least: float = 0.01) -> float:
+    """Linear warm-up, then a cosine to `least` of the peak."""
     if step < warm_up_steps:
         return config.peak_lr * (step + 1) / warm_up_steps
     progress = (step - warm_up_steps) / max(config.steps - warm_up_steps, 1)
-    return config.peak_lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return config.peak_lr * (least + (1 - least) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def computes_bfloat16(kind: str) -> bool:
@@ -64,15 +65,15 @@ def running_average(model: nn.Module, decay: float) -> torch.optim.swa_utils.Ave
 class Resumable:
     """Model, its running average, optimiser and step, and the file in `run` that they are resumed from.
 
-    A trainer makes the first three and then calls `resume`.
+    A trainer makes the first three and then calls `resume`. Of several processes the first alone writes.
     """
 
     model: nn.Module
-    average: torch.optim.swa_utils.AveragedModel
+    average: Any
     optimiser: torch.optim.Optimizer
 
-    def __init__(self, run: Path, config: StageConfig) -> None:
-        self.config, self.run, self.step = config, run, 0
+    def __init__(self, run: Path, config: StageConfig, processes: Processes = ALONE) -> None:
+        self.config, self.run, self.step, self.processes = config, run, 0, processes
         self.path, self.log = run / "checkpoint.pt", run / "log.jsonl"
 
     def resume(self) -> None:
@@ -91,8 +92,9 @@ class Resumable:
         self.step = state["step"]
 
     def trained_with(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The config that a checkpoint was made with."""
-        return state["config"]
+        """The config that a checkpoint was made with; options that are newer than it were at their defaults."""
+        defaults = {f.name: f.default for f in fields(self.config) if f.default is not MISSING}
+        return defaults | state["config"]
 
     def save(self) -> None:
         """Write or replace the checkpoint, whole or not at all."""
@@ -102,6 +104,8 @@ class Resumable:
         partial.rename(self.path)
 
     def record(self, row: dict[str, Any]) -> None:
+        if not self.processes.first:
+            return
         print(json.dumps(row), flush=True)
         with self.log.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -114,11 +118,20 @@ class Resumable:
         """One optimiser step down `loss`; the terms as numbers, and the length of the gradient."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        norm = self.take_step()
+        return {name: value.item() for name, value in terms.items()} | {"gradient": norm}
+
+    def take_step(self) -> float:
+        """The optimiser's step with the gradients there are, cut to a length of 1; what it was before."""
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
+        self.constrain()
         self.average.update_parameters(self.model)
         self.step += 1
-        return {name: value.item() for name, value in terms.items()} | {"gradient": norm.item()}
+        return float(norm)
+
+    def constrain(self) -> None:
+        """Puts weights back where they may be, after every step and before it is averaged."""
 
     def train(
         self,
@@ -134,22 +147,28 @@ class Resumable:
             for batch in coming:
                 for name, value in advance(batch).items():
                     sums[name] = sums.get(name, 0.0) + value
-                stop = stopped is not None and stopped.is_set()
+                stop = self.processes.any(stopped is not None and stopped.is_set())
                 if self.step % LOG_EVERY == 0:
                     means = {name: round(value / (self.step - logged), 4) for name, value in sums.items()}
                     self.record({"step": self.step, "seconds": round(time.monotonic() - begun, 1)} | means)
                     sums, logged = {}, self.step
                 if self.step % self.config.checkpoint_every == 0 or self.step == last_step or stop:
-                    self.save()
-                    self.record({"step": self.step} | checkpoint())
+                    self._keep(checkpoint)
                 if stop:
                     return
+
+    def _keep(self, checkpoint: Callable[[], dict[str, float]]) -> None:
+        if self.processes.first:
+            self.save()
+            self.record({"step": self.step} | checkpoint())
+        self.processes.wait()
 
     def _parts(self) -> dict[str, Any]:
         return {"model": self.model, "average": self.average, "optimiser": self.optimiser}
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
         asked = {name: value for name, value in asdict(self.config).items() if name not in _FREE}
+        before = {n: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for n, v in before.items()}
         differing = [name for name, value in asked.items() if before.get(name) != value]
         if differing:
             found, now = (", ".join(f"{n} {values.get(n)}" for n in differing) for values in (before, asked))

@@ -1,103 +1,201 @@
-"""Stage II of the paper on a base: LoRA, occlusion head and learned beta, taught by the prior's maps.
+"""Stage II of the paper on any base: LoRA, occlusion head and learned beta, taught by the prior's maps.
 
-L_distill + L_gen + 0.1 L_sparse, and consistency over time (`training.losses_two`). The base stays as it is; what is
-learned leaves as `adapter.safetensors` in the names of CLEAR's checkpoint, which `clear-rt export --lora` merges.
+    python -m training.stage_two --base DIR --data DIR --run DIR --preset real --device cuda
+
+`--base` is a folder as `clear-rt export` takes it: Wan2.1-Fun-V1.1-1.3B-Control as released, or `weights` of a run of
+`training.tiny`. `--data` holds shards of latents: of `training.latent_pairs` for the preset tiny, of
+`training.encoded_videos` for real. The base stays as it is; what is learned leaves as `adapter.safetensors` in the
+names of CLEAR's checkpoint, which `clear-rt export --lora` merges. The command can be stopped and run again; several
+GPUs: `training.processes`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 
-from clear_rt.models.checkpoint import open_checkpoint
-from clear_rt.models.dit import Dit, DitOutput
+from clear_rt.errors import ClearError
+from clear_rt.export.prompt import prompt_for
+from clear_rt.models.dit import DitOutput
 from clear_rt.models.dit_config import DitConfig
-from clear_rt.models.dit_names import OCCLUSION_BETA, is_occlusion
-from clear_rt.models.weights import dit_state
-from training.flow import FlowTrainer, Noised, relative_weight
-from training.latent_data import Windows
-from training.losses_two import SPARSE_SHARE, consistency, distillation, generation, sparsity
-from training.resumable import StageConfig
-
-# What the released code begins with (reference.md 8.2); there it is learned.
-CONSISTENCY_SHARE = 0.1
-# The linears of CLEAR's adapter: in every block those of both attentions, and both of the feed-forward network.
-TARGETS = r"blocks\.\d+\.((self_attn|cross_attn)\.(q|k|v|o)|ffn\.(0|2))"
+from clear_rt.models.dit_names import OCCLUSION_BETA
+from clear_rt.models.weights_folder import WeightsFolder, find_weights
+from training.adapter import learned_tensors, parameters_of, with_adapter
+from training.flow import FlowTrainer, FlowTraining, Noised, WindowData, relative_weight
+from training.latent_data import LatentPairs, Windows
+from training.objective import WHOLE, Objective
+from training.processes import ALONE, Processes, launched
+from training.recomputed import recompute_blocks
+from training.resumable import computes_bfloat16
+from training.whole_windows import WholeWindows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageTwoTraining(StageConfig):
-    """Sizes that suit two cores; the paper's rank is 64 for a width of 1536. `batch` as of `BaseTraining`."""
+class StageTwoTraining(FlowTraining):
+    """Sizes that suit clear-tiny and two cores; the paper's are those of `PRESETS["real"]`.
+
+    `batch` counts pieces as in `BaseTraining`, or with `whole` windows as they were encoded. `relative`: errors count
+    by those of the draft of their piece (`relative_weight`), to the 1.8. `base_dtype` is what the base is held in
+    where the device computes in bf16; the adapter is in fp32 always. `recompute`: `training.recomputed`.
+    """
 
     rank: int = 16
+    objective: Objective = WHOLE
     steps: int = 300
     stages: int = 1
     batch: int = 12
     peak_lr: float = 2e-3
     average_decay: float = 0.995
     checkpoint_every: int = 100
+    optimiser: Literal["muon", "adamw"] = "muon"
+    whole: bool = False
+    relative: bool = True
+    base_dtype: Literal["float32", "bfloat16"] = "float32"
+    recompute: bool = False
+
+
+# The paper's (appendix B) and, where it says nothing, the released code's (reference.md 8.2): AdamW at 1e-4 down to
+# 10 %, one window per GPU on eight of them, checkpoints every 25 steps. 500 windows an epoch; best results at 350.
+PRESETS = {
+    "tiny": StageTwoTraining(),
+    "real": StageTwoTraining(
+        rank=64,
+        steps=1000,
+        batch=1,
+        accumulate=8,
+        peak_lr=1e-4,
+        least_lr_share=0.1,
+        warm_up_steps=1,
+        average_decay=0.99,
+        checkpoint_every=25,
+        optimiser="adamw",
+        whole=True,
+        relative=False,
+        base_dtype="bfloat16",
+        recompute=True,
+    ),
+}
+_ADAM_BETAS, _ADAM_DECAY = (0.9, 0.999), 0.01
 
 
 class StageTwoTrainer(FlowTrainer):
-    """A transformer of which adapter, occlusion head and beta learn. Raises ConfigError as `Resumable.resume`."""
+    """A transformer of which adapter, occlusion head and beta learn. Raises ConfigError as `FlowTrainer`."""
 
+    config: StageTwoTraining
     # The head's last layer is one row, for the optimiser a vector, and begins at 0.
     vector_share = 1.0
 
-    def __init__(self, run: Path, config: StageTwoTraining, base: Path, sizes: DitConfig) -> None:
+    def __init__(
+        self,
+        run: Path,
+        config: StageTwoTraining,
+        base: Path | Sequence[Path],
+        sizes: DitConfig,
+        prompt: Tensor | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        """`base` is the file, or the shards, of a transformer of `sizes`; its occlusion is as the objective has it."""
         torch.manual_seed(config.seed)
-        super().__init__(run, config, with_adapter(base, sizes, config.rank))
+        sizes = replace(sizes, occlusion=config.objective.has_head)
+        model = with_adapter(base, sizes, config.rank, base_dtype(config))
+        if config.recompute:
+            recompute_blocks(model)
+        super().__init__(run, config, model, prompt, processes)
 
-    def advance(self, windows: Windows) -> dict[str, float]:
-        """As `FlowTrainer.advance`; a beta that went below 0 counts as 0 and has no gradient, so it is put back there.
+    def new_optimiser(self) -> torch.optim.Optimizer:
+        if self.config.optimiser == "muon":
+            return super().new_optimiser()
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        return torch.optim.AdamW(learning, self.config.peak_lr, betas=_ADAM_BETAS, weight_decay=_ADAM_DECAY)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """A beta below 0 counts as 0 and has no gradient, so it is put back there.
 
         The head begins with one value for all keys, which softmax does not see: the first steps are rounding noise.
         """
-        figures = super().advance(windows)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if name.endswith(OCCLUSION_BETA):
-                    parameter.clamp_(min=0)
-        return figures
+        for name, parameter in self.model.named_parameters():
+            if name.endswith(OCCLUSION_BETA):
+                parameter.clamp_(min=0)
 
     def terms(self, found: DitOutput, given: Noised, windows: Windows) -> dict[str, Tensor]:
-        """Consistency is that of the error: the velocity's own changes hold those of the noise, which must stay.
-
-        Errors are relative to the draft's (`relative_weight`), so that of a piece counts with that weight to the 1.8.
-        """
-        velocity, occlusion = found
-        assert occlusion is not None
-        weight = relative_weight(windows).sqrt()
-        terms = {
-            "generation": generation(weight * velocity, weight * given.target, occlusion, self.step),
-            "distillation": distillation(occlusion, windows.maps),
-            "sparsity": sparsity(occlusion, windows.maps),
-            "consistency": consistency(velocity - given.target),
-        }
-        total = terms["generation"] + terms["distillation"] + SPARSE_SHARE * terms["sparsity"]
-        return {"total": total + CONSISTENCY_SHARE * terms["consistency"], **terms}
+        weight = relative_weight(windows).sqrt() if self.config.relative else 1.0
+        return self.config.objective.terms(found, given.target, windows, weight, self.step)
 
     def learned(self) -> tuple[str, dict[str, Tensor]]:
-        state = self.average.module.state_dict()
-        return "adapter.safetensors", {n: t for n, t in state.items() if ".lora_" in n or is_occlusion(n)}
+        return "adapter.safetensors", learned_tensors(self.average.values())
 
 
-def with_adapter(base: Path, sizes: DitConfig, rank: int) -> Dit:
-    """A base's weights under an adapter that changes nothing yet, and an untrained occlusion head; these alone learn.
+def base_dtype(config: StageTwoTraining) -> torch.dtype:
+    """What the base is held in: fp32 where the device would emulate bf16."""
+    narrow = config.base_dtype == "bfloat16" and computes_bfloat16(torch.device(config.device).type)
+    return torch.bfloat16 if narrow else torch.float32
 
-    `sizes` with `occlusion`. Raises WeightsError where the file is no base of these sizes.
+
+def prompt_of(found: WeightsFolder) -> Tensor:
+    """The prompt that a base is trained with, float32 [P, text width]. Raises WeightsError as `prompt_for`."""
+    return prompt_for(found).embedding.float()
+
+
+def trainer_on(base: Path, run: Path, config: StageTwoTraining, processes: Processes = ALONE) -> StageTwoTrainer:
+    """Stage II on the transformer and the prompt in a folder of weights, tiny or real, Wan's names or diffusers'.
+
+    Raises WeightsError where the folder holds no such model, ConfigError as `FlowTrainer`.
     """
-    dit = Dit(sizes)
-    untrained = {name: tensor.clone() for name, tensor in dit.state_dict().items() if is_occlusion(name)}
-    dit.load_state_dict(dict(dit_state(open_checkpoint(base), sizes)) | untrained)
-    dit.requires_grad_(False)
-    # Alpha equal to the rank: the update is B @ A itself, as the export merges it.
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS), dit)
-    for name, parameter in dit.named_parameters():
-        if is_occlusion(name):
-            parameter.requires_grad_(True)
-    return dit
+    found = find_weights(base)
+    return StageTwoTrainer(run, config, found.dit, found.dit_config, prompt_of(found), processes)
+
+
+def data_of(folder: Path, config: StageTwoTraining) -> WindowData:
+    """Raises ConfigError where the folder holds too few shards."""
+    return WholeWindows(folder) if config.whole else LatentPairs(folder)
+
+
+def run_stage(base: Path, data: Path, run: Path, config: StageTwoTraining, stopped: threading.Event) -> None:
+    """Trains up to the last step, or until `stopped`, alone or together with the other processes launched."""
+    processes = launched(config.device)
+    config = replace(config, device=processes.device(config.device))
+    windows = data_of(data, config)
+    trainer = trainer_on(base, run, config, processes)
+    learning, every = parameters_of(trainer.model)
+    trainer.record({"config": asdict(config), "learning": learning, "parameters": every, "processes": processes.count})
+    trainer.train_to(windows, config.steps, stopped)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--preset", choices=PRESETS, default="tiny")
+    for name, kind in (("seed", int), ("rank", int), ("steps", int), ("batch", int), ("accumulate", int)):
+        parser.add_argument(f"--{name}", type=kind, help="as the preset has it if left out")
+    parser.add_argument("--peak-lr", type=float, help="as the preset has it if left out")
+    parser.add_argument("--feedback", action="store_true", help="the head learns from the weight, too, as in the paper")
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = _arguments()
+    known = {field.name for field in fields(StageTwoTraining)}
+    given = {name: value for name, value in vars(options).items() if name in known and value is not None}
+    config = replace(PRESETS[options.preset], objective=replace(WHOLE, feedback=options.feedback), **given)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
+    try:
+        run_stage(options.base, options.data, options.run, config, stopped)
+    except ClearError as error:
+        raise SystemExit(f"training: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

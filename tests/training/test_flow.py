@@ -164,6 +164,9 @@ def test_a_beta_that_rounding_noise_pushed_below_0_goes_on_learning(pairs, tmp_p
             beta.fill_(-1e-3)
     trainer.train_to(pairs, 1)
     assert all((beta == 0).all() for beta in betas)
+    # So is what leaves: the average is that of weights as they were put back.
+    left = open_checkpoint(tmp_path / "two" / "adapter.safetensors")
+    assert all((left[name] == 0).all() for name in left if name.endswith("occlusion_beta"))
     trainer.train_to(pairs, 2)
     assert all((beta.grad != 0).all() for beta in betas)
     assert all((beta >= 0).all() for beta in betas)
@@ -178,8 +181,8 @@ def test_what_stage_two_leaves_merges_into_what_it_computed(pairs, tmp_path):
     windows = pairs.validation()
     text = text_of(trainer.prompt, merged, len(windows.clean))
     inputs = (windows.clean, windows.control, torch.full((len(windows.clean),), 900.0), text)
-    with torch.no_grad():
-        expected = trainer.average.module(*inputs)
+    with torch.no_grad(), trainer.average.in_place():
+        expected = trainer.model(*inputs)
         actual = merged(*inputs)
     torch.testing.assert_close(actual.velocity, expected.velocity, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(actual.occlusion, expected.occlusion, atol=1e-5, rtol=1e-5)

@@ -36,13 +36,27 @@ def test_errors_under_the_map_count_more_and_nothing_is_lost_elsewhere():
                     error = (velocity[b, :, t, y, x] - target[b, :, t, y, x]).square().mean().item()
                     weight = (1 + 15 * occlusion[b, t, y // 2, x // 2].item()) * (error + 1e-6) ** 0.8
                     expected, count = expected + weight * error, count + 1
-    assert losses_two.generation(velocity, target, occlusion, 10).item() == pytest.approx(expected / count, rel=1e-12)
+    assert losses_two.generation(velocity, target, occlusion, 15).item() == pytest.approx(expected / count, rel=1e-12)
+
+
+def test_the_steady_focus_is_the_mean_of_the_swinging_one():
+    values = [losses_two.focus(step / 100) for step in range(100 * losses_two.ALPHA_PERIOD_STEPS)]
+    assert pytest.approx(sum(values) / len(values), rel=1e-6) == losses_two.STEADY_FOCUS
+
+
+def test_with_feedback_the_map_learns_from_what_it_costs():
+    """d/dM of (1 + alpha M) e^1.8, summed over the four latents of a token."""
+    velocity, occlusion = drawn(1, 2, 1, 2, 2), torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64, requires_grad=True)
+    losses_two.generation(velocity, torch.zeros_like(velocity), occlusion, 7.0, feedback=True).backward()
+    error = velocity.square().mean(1)
+    expected = 7.0 * ((error + 1e-6) ** 0.8 * error).mean()
+    assert occlusion.grad.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_the_weight_is_a_constant_in_the_error_and_in_the_map():
     velocity, occlusion = drawn(1, 2, 1, 2, 2).requires_grad_(), torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
     occlusion.requires_grad_()
-    losses_two.generation(velocity, torch.zeros_like(velocity), occlusion, 10).backward()
+    losses_two.generation(velocity, torch.zeros_like(velocity), occlusion, 15).backward()
     with torch.no_grad():
         error = velocity.square().mean(1, keepdim=True)
         gradient = (1 + 15 * 0.5) * (error + 1e-6) ** 0.8 * velocity * 2 / 2 / 4

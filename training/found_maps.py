@@ -1,0 +1,77 @@
+"""Where a Stage I network finds text in pictures: the embedded prior, or one at the paper's size.
+
+Both are shown the subtitled picture and nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from clear_rt.bundle import open_bundle
+from clear_rt.models.checkpoint import open_checkpoint
+from clear_rt.models.weights import check
+from clear_rt.prior import Prior
+from clear_rt.runtime.engine import open_engine
+from clear_rt.shapes import working_size
+from training.networks_resnet import ResNetPrior
+from training.paired_videos import covering
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+class Finder(Protocol):
+    """Pictures uint8 [H, W, 3], sides multiples of 16 -> maps uint8 [h, w] of all of it, 255 x probability."""
+
+    def __call__(self, picture: UInt8) -> UInt8: ...
+
+
+def finder(weights: Path | None, device: str) -> Finder:
+    """`weights` is `prior.safetensors` of `training.prior --backbone resnet50`; None takes the embedded prior.
+
+    Raises WeightsError where the file is damaged or of another network.
+    """
+    return Embedded() if weights is None else PaperSize(weights, device)
+
+
+class Embedded:
+    """As `Finder`, in the size in which the runtime shows pictures to its prior."""
+
+    def __init__(self) -> None:
+        bundle = open_bundle()
+        self._prior = Prior(open_engine("onnx", bundle, generates=False), bundle.prior.multiple_px)
+        self._short_side_px = bundle.prior.short_side_px
+
+    def __call__(self, picture: UInt8) -> UInt8:
+        size = working_size(picture.shape[1], picture.shape[0], self._short_side_px)
+        return self._prior(np.ascontiguousarray(covering(picture, *size)))
+
+
+class PaperSize:
+    """As `Finder`, in the picture's own size, in fp32."""
+
+    def __init__(self, weights: Path, device: str) -> None:
+        self._net, self._device = load_resnet_prior(weights).to(device), device
+
+    @torch.inference_mode()
+    def __call__(self, picture: UInt8) -> UInt8:
+        given = torch.from_numpy(picture.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+        logits, _ = self._net(given.to(self._device))
+        found: UInt8 = (torch.sigmoid(logits[0, 0]) * 255).round().to(torch.uint8).cpu().numpy()
+        return found
+
+
+def load_resnet_prior(path: Path) -> nn.Module:
+    """Ready for inference. Raises WeightsError where the file is damaged or of another network."""
+    stored = open_checkpoint(path)
+    net = ResNetPrior()
+    # Counters of batches are whole numbers, which no checkpoint of ours is read with.
+    state = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
+    check(stored.source, stored.shapes, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    net.load_state_dict({name: stored[name] for name in state}, strict=False)
+    return net.eval()
