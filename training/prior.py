@@ -29,6 +29,7 @@ from clear_rt.export.prior import load_prior, write_bundle
 from clear_rt.threads import ahead
 from training.losses import stage_one
 from training.materials import HELD_OUT, PACKAGES, STILLS, TRAINING
+from training.mix import MIX
 from training.networks import StageOne, StageOneNetwork
 from training.networks_resnet import ResNetStageOne
 from training.paired_videos import write_pairs
@@ -42,7 +43,8 @@ Backbone = Literal["small", "resnet50"]
 class TrainConfig(StageConfig):
     """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only. The paper's: `PRESETS`.
 
-    A step takes `accumulate` batches. `backbone_weights` is a file of ImageNet weights for resnet50.
+    A step takes `accumulate` batches. `backbone_weights` is a file of ImageNet weights for resnet50, `mix` the version of
+    what pairs are drawn from.
     """
 
     steps: int = 7200
@@ -55,6 +57,7 @@ class TrainConfig(StageConfig):
     backbone_weights: str | None = None
     accumulate: int = 1
     warm_up_steps: int = 200
+    mix: int = MIX
 
 
 # The paper's 2e-5 (appendix B), else the released code's (reference.md 8.1): 20 pictures of a video to a batch, four
@@ -63,7 +66,7 @@ PRESETS: dict[Backbone, TrainConfig] = {
     "small": TrainConfig(),
     "resnet50": TrainConfig(backbone="resnet50", peak_lr=2e-5, batch=20, accumulate=4, warm_up_steps=500),
 }
-_SINCE_BACKBONES = {"backbone": "small", "backbone_weights": None, "accumulate": 1, "warm_up_steps": 200}
+_BEFORE = {"backbone": "small", "backbone_weights": None, "accumulate": 1, "warm_up_steps": 200, "mix": 1}
 
 
 class Crops:
@@ -134,7 +137,7 @@ class Trainer(Resumable):
 
     def trained_with(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Checkpoints of earlier versions do not say it, or not all of it: then it was what it is now."""
-        return asdict(self.config) | _SINCE_BACKBONES | state.get("config", {})
+        return asdict(self.config) | _BEFORE | state.get("config", {})
 
     def advance(self, *share: tuple[Tensor, ...]) -> dict[str, float]:
         """One optimiser step on `accumulate` batches; the means of the terms over them."""

@@ -38,9 +38,25 @@ _ARABIC = (
     "NotoNaskhArabic-Regular",
     "NotoNaskhArabic-Bold",
 )
-_STEMS = {"zh": _CJK, "ja": _CJK, "ko": _CJK, "en": _LATIN, "ru": _LATIN, "ar": _ARABIC}
+_HEBREW = ("NotoSansHebrew-Regular", "NotoSansHebrew-Bold", "NotoSerifHebrew-Regular", "NotoSerifHebrew-Bold")
+_THAI = ("NotoSansThai-Regular", "NotoSansThai-Bold", "NotoSerifThai-Bold", "NotoLoopedThai-Regular")
+_DEVANAGARI = ("NotoSansDevanagari-Regular", "NotoSansDevanagari-Bold", "NotoSerifDevanagari-Regular")
+_STEMS = {
+    "zh": _CJK,
+    "ja": _CJK,
+    "ko": _CJK,
+    "en": _LATIN,
+    "ru": _LATIN,
+    "ar": _ARABIC,
+    "zh-hant": _CJK,
+    "el": (*_LATIN, "DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif"),
+    "he": (*_HEBREW, "DejaVuSans", "DejaVuSans-Bold"),
+    "th": _THAI,
+    "hi": (*_DEVANAGARI, "NotoSans[wdth,wght]"),
+    "vi": (*_LATIN, "DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif"),
+}
 # Faces inside the .ttc collections of Debian's fonts-noto-cjk: 0 JP, 1 KR, 2 SC, 3 TC, 4 HK.
-_FACE = {"ja": 0, "ko": 1, "zh": 2}
+_FACE = {"ja": 0, "ko": 1, "zh": 2, "zh-hant": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,7 @@ def _installed() -> dict[str, Path]:
 
 @cache
 def installed_faces(script: str) -> tuple[FontFace, ...]:
-    """Every known face that covers `script` ("zh", "en", "ja", "ko", "ru", "ar"); empty where none is installed."""
+    """Every known face that covers `script`, a key of ALL_SCRIPTS; empty where none is installed."""
     installed = _installed()
     return tuple(
         FontFace(installed[stem], _FACE.get(script, 0) if installed[stem].suffix.lower() == ".ttc" else 0)
@@ -76,7 +92,7 @@ def installed_faces(script: str) -> tuple[FontFace, ...]:
 
 
 def faces_for(script: str) -> tuple[FontFace, ...]:
-    """Every known face that covers `script` ("zh", "en", "ja", "ko", "ru", "ar").
+    """Every known face that covers `script`, a key of ALL_SCRIPTS.
 
     Raises:
         ConfigError: no such font is installed.
@@ -84,6 +100,7 @@ def faces_for(script: str) -> tuple[FontFace, ...]:
     faces = installed_faces(script)
     if not faces:
         raise ConfigError(
-            f"no font for script {script!r} was found; pip install 'clear-rt[eval]' brings one, or give --font FILE"
+            f"no font for script {script!r} was found; pip install 'clear-rt[eval]' brings one for most scripts, "
+            "Debian's fonts-noto-core for all, or give --font FILE"
         )
     return faces

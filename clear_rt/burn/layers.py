@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from clear_rt.burn.colour import SampleColour, rgb_samples
-from clear_rt.burn.render import Overlay
+from clear_rt.burn.overlay import OPAQUE, Overlay, Shown
 from clear_rt.frames.frame import Plane
 from clear_rt.frames.info import VideoInfo
 
 UInt8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
+
+_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,27 @@ def make_layer(overlay: Overlay, opacity: float, info: VideoInfo, planes: Sequen
             keep, add = 1 - _area_mean(share, rows, columns), _area_mean(share * values[..., i], rows, columns)
             parts.append(PlaneLayer(i, rows.window, columns.window, keep, add))
     return Layer(tuple(parts), alpha, x_px, y_px)
+
+
+class LayerStore:
+    """Layers of a video's overlays; those of overlays that stand still are made once."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self._info = info
+        self._made: list[tuple[Shown, Layer]] = []
+
+    def layers(self, shown: Iterable[Shown], planes: Sequence[Plane]) -> tuple[Layer, ...]:
+        """Those that can be seen, for upright planes of the video."""
+        layers = (self._layer(one, planes) for one in shown)
+        return tuple(layer for layer in layers if layer.visible)
+
+    def _layer(self, shown: Shown, planes: Sequence[Plane]) -> Layer:
+        for before, layer in self._made:
+            if before.overlay is shown.overlay and before.opacity == shown.opacity:
+                return layer
+        layer = make_layer(shown.overlay, shown.opacity / OPAQUE, self._info, planes)
+        self._made = [*self._made[-_KEPT + 1 :], (shown, layer)]
+        return layer
 
 
 @dataclass(frozen=True, slots=True)

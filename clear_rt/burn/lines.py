@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clear_rt.burn.scripts import SCRIPTS, random_line
+from clear_rt.burn.scripts import ALL_SCRIPTS, random_line
+from clear_rt.burn.timing import Timing
 from clear_rt.errors import InputError
 
 _SRT_TIME = r"(\d+):([0-5]?\d):([0-5]?\d)[,.](\d{1,3})"
@@ -32,7 +33,8 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 class Caption:
     """Lines shown from `start_us` (inclusive) to `stop_us` (exclusive), microseconds of the video.
 
-    `script` is a key of SCRIPTS where it is known (None: to be guessed from the letters); `top`: at the upper edge.
+    `script` is a key of ALL_SCRIPTS where it is known (None: to be guessed from the letters); `top`: at the upper edge;
+    `second`: the script of the last line where that is another language.
     """
 
     start_us: int
@@ -40,6 +42,7 @@ class Caption:
     lines: tuple[str, ...]
     script: str | None = None
     top: bool = False
+    second: str | None = None
 
 
 def read_captions(path: Path) -> tuple[Caption, ...]:
@@ -74,19 +77,34 @@ def write_srt(captions: Iterable[Caption]) -> str:
     return "\n".join(blocks)
 
 
-def endless_captions(scripts: Sequence[str], seed: int) -> Iterator[Caption]:
-    """Made-up captions from 0 on: a new one every 1-4 s, a gap before one in four, one or two lines each.
+def endless_captions(
+    scripts: Sequence[str], seed: int, timing: Timing | None = None, *, bilingual: bool = False
+) -> Iterator[Caption]:
+    """Made-up captions from 0 on, one or two lines each, timed as `timing` says: by default 1-4 s, a gap before one in
+    four. `bilingual`: two lines, the second in another of `scripts` (in English where there is no other).
 
-    Each caption's script is drawn from `scripts` (keys of SCRIPTS). The same arguments give the same captions.
+    Each caption's script is drawn from `scripts` (keys of ALL_SCRIPTS). The same arguments give the same captions.
     """
-    rng = np.random.default_rng(seed)
+    rng, timing = np.random.default_rng(seed), timing or Timing()
     start_us = 0
     while True:
-        script = SCRIPTS[scripts[int(rng.integers(len(scripts)))]]
+        script = ALL_SCRIPTS[scripts[int(rng.integers(len(scripts)))]]
         lines = tuple(random_line(script, rng) for _ in range(2 if rng.random() < 0.35 else 1))
-        stop_us = start_us + int(rng.integers(1_000_000, 4_000_001))
-        yield Caption(start_us, stop_us, lines, script.name)
-        start_us = stop_us + (int(rng.integers(300_000, 1_500_001)) if rng.random() < 0.25 else 0)
+        second = _second_script(script.name, scripts, rng) if bilingual else None
+        if second is not None:
+            lines = lines[0], random_line(ALL_SCRIPTS[second], rng)
+        stop_us = start_us + _drawn_us(timing.shown_us, rng)
+        yield Caption(start_us, stop_us, lines, script.name, second=second)
+        start_us = stop_us + (_drawn_us(timing.gap_us, rng) if rng.random() < timing.gap_share else 0)
+
+
+def _second_script(first: str, scripts: Sequence[str], rng: np.random.Generator) -> str:
+    others = [name for name in scripts if name != first] or (["en"] if first != "en" else ["zh"])
+    return others[int(rng.integers(len(others)))]
+
+
+def _drawn_us(range_us: tuple[int, int], rng: np.random.Generator) -> int:
+    return int(rng.integers(range_us[0], range_us[1] + 1))
 
 
 def random_captions(scripts: Sequence[str], duration_us: int, seed: int) -> tuple[Caption, ...]:
@@ -106,7 +124,8 @@ def disjoint(captions: Sequence[Caption]) -> tuple[Caption, ...]:
             shown = [caption for caption in group if caption.start_us <= start_us < caption.stop_us]
             lines = tuple(line for caption in shown for line in caption.lines)
             if shown:
-                flat.append(Caption(start_us, stop_us, lines, shown[0].script, top))
+                second = shown[0].second if len(shown) == 1 else None
+                flat.append(Caption(start_us, stop_us, lines, shown[0].script, top, second))
     return tuple(sorted(flat, key=lambda caption: caption.start_us))
 
 

@@ -1,10 +1,12 @@
-"""Random subtitle lines in six scripts: enough letter shapes to train and test with, no claim to grammar."""
+"""Random subtitle lines in twelve scripts: enough letter shapes to train and test with, no claim to grammar."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from clear_rt.burn import further_words
 
 _ZH = (
     "的一是不了人我在有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后小么心多天而能好都然没日于起还发成"
@@ -66,32 +68,51 @@ SCRIPTS: dict[str, Script] = {
     "ru": Script("ru", tuple(_RU.split()), " ", (2, 8), "ru"),
     "ar": Script("ar", tuple(_AR.split()), " ", (2, 9), "ar", "rtl"),
 }
+# Apart from the six: random lines of all of those are what published figures were measured with.
+FURTHER: dict[str, Script] = {
+    "zh-hant": Script("zh-hant", tuple(further_words.ZH_HANT), "", (3, 20), "zh-Hant"),
+    "el": Script("el", tuple(further_words.EL.split()), " ", (2, 8), "el"),
+    "he": Script("he", tuple(further_words.HE.split()), " ", (2, 9), "he", "rtl"),
+    "th": Script("th", tuple(further_words.TH.split()), "", (3, 12), "th"),
+    "hi": Script("hi", tuple(further_words.HI.split()), " ", (2, 9), "hi"),
+    "vi": Script("vi", tuple(further_words.VI.split()), " ", (2, 9), "vi"),
+}
+ALL_SCRIPTS = SCRIPTS | FURTHER
+# Written in columns as well, from the right.
+VERTICAL = ("zh", "zh-hant", "ja")
+_CAPITALS = ("en", "ru", "el", "vi")
+_FULL_STOPS = {"zh": "。", "zh-hant": "。", "ja": "。", "ar": "؟", "hi": "।", "th": "", "he": ""}
+# First and last character of what decides for a script at once; Chinese does only where none of these is found.
+_DECISIVE = (
+    (0x3040, 0x30FF, "ja"),
+    (0xAC00, 0xD7AF, "ko"),
+    (0x0400, 0x04FF, "ru"),
+    (0x0600, 0x06FF, "ar"),
+    (0x0370, 0x03FF, "el"),
+    (0x0590, 0x05FF, "he"),
+    (0x0E00, 0x0E7F, "th"),
+    (0x0900, 0x097F, "hi"),
+)
 
 
 def random_line(script: Script, rng: np.random.Generator) -> str:
-    """One line of random pieces; Korean gets an occasional space, Latin and Cyrillic an occasional line of capitals."""
+    """One line of random pieces; Korean gets an occasional space, scripts with capitals an occasional line of them."""
     low, high = script.pieces_per_line
     picked = [script.pieces[i] for i in rng.integers(0, len(script.pieces), int(rng.integers(low, high + 1)))]
     if script.name == "ko":
         picked = [piece + (" " if rng.random() < 0.25 else "") for piece in picked]
     line = script.joiner.join(picked).strip()
-    if script.name in ("en", "ru"):
+    if script.name in _CAPITALS:
         line = line.upper() if rng.random() < 0.1 else line[0].upper() + line[1:]
     if rng.random() < 0.25:
-        line += {"zh": "。", "ja": "。", "ar": "؟"}.get(script.name, rng.choice([".", "!", "?", "..."]))
+        line += _FULL_STOPS.get(script.name, rng.choice([".", "!", "?", "..."]))
     return f"- {line}" if script.direction == "ltr" and rng.random() < 0.08 else line
 
 
 def script_of(text: str) -> Script:
     """The script whose font and shaping fit `text`, by its first decisive character; Latin where none decides."""
     for char in text:
-        code = ord(char)
-        if 0x3040 <= code <= 0x30FF:
-            return SCRIPTS["ja"]
-        if 0xAC00 <= code <= 0xD7AF:
-            return SCRIPTS["ko"]
-        if 0x0400 <= code <= 0x04FF:
-            return SCRIPTS["ru"]
-        if 0x0600 <= code <= 0x06FF:
-            return SCRIPTS["ar"]
+        for first, last, name in _DECISIVE:
+            if first <= ord(char) <= last:
+                return ALL_SCRIPTS[name]
     return SCRIPTS["zh"] if any(0x4E00 <= ord(char) <= 0x9FFF for char in text) else SCRIPTS["en"]

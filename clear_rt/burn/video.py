@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from clear_rt.burn.config import BurnConfig
-from clear_rt.burn.lines import Caption, disjoint, endless_captions, read_captions
+from clear_rt.burn.lines import Caption, disjoint, read_captions
+from clear_rt.burn.recipe import Recipe
 from clear_rt.burn.styles import Style
 from clear_rt.config import WriteConfig
 from clear_rt.errors import OutputError
 from clear_rt.frames.atomic import check_target
-from clear_rt.frames.frame import Frame
 from clear_rt.frames.info import VideoInfo
 from clear_rt.frames.plain import GRAY_LOSSLESS, PlainWriter
 from clear_rt.frames.probe import probe
 from clear_rt.frames.read import read
 from clear_rt.frames.write import Writer
 
-if TYPE_CHECKING:
-    from clear_rt.burn.layers import Layer
-    from clear_rt.burn.painter import Painter
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurnReport:
-    """What `burn` did. `missing_characters` are those that no font at hand could show, sorted; `dropped_streams` holds
-    a sentence for each stream that the container could not take.
+    """What `burn` did. `frames_with_text` counts those with something to remove. `missing_characters` are those that
+    no font at hand could show, sorted; `dropped_streams` holds a sentence for each stream that the container could not
+    take.
     """
 
     frames: int
     frames_with_text: int
     captions: int
-    style: Style
+    recipe: Recipe
     missing_characters: str
     dropped_streams: tuple[str, ...]
+
+    @property
+    def style(self) -> Style:
+        return self.recipe.look.style
 
 
 def burn(
@@ -50,81 +47,74 @@ def burn(
     *,
     captions: Sequence[Caption] | None = None,
     mask: Path | None = None,
+    twin: Path | None = None,
     write_config: WriteConfig | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> BurnReport:
     """Draw subtitles into `clean` and write `target`; all other streams are kept.
 
     Lines come from `captions`, else from `config.subtitles`, else they are random. Times count from the first frame.
-    Blending happens on the source's own samples: what no overlay covers reaches the encoder bit for bit. `mask`
-    (.mkv) gets the alpha that was blended, 255 for opaque, as lossless 8-bit gray video of the upright picture with
-    the same times. `progress` is given the number of frames done after each one.
+    Blending happens on the source's own samples: what no overlay covers reaches the encoder bit for bit, unless the
+    video is damaged afterwards. `mask` (.mkv) gets the alpha of what is to be removed, 255 for opaque, as lossless
+    8-bit gray video of the upright picture with the same times; what a damage moves, it moves in the mask as well.
+    `twin` gets the video without what is to be removed: with what stays, and damaged in the same way. `progress` is
+    given the number of frames done after each one.
 
     Raises:
         InputError: the video or the subtitle file cannot be read.
-        OutputError: `target` or `mask` cannot be written.
-        ConfigError: Pillow or a font is missing.
+        OutputError: `target`, `mask` or `twin` cannot be written.
+        ConfigError: Pillow, a font, the renderer or a codec is missing.
     """
-    from clear_rt.burn.painter import Painter
+    from clear_rt.burn.burning import burned
+    from clear_rt.burn.drawing import Drawing
 
     config = config or BurnConfig()
-    info = probe(clean)
-    painter = Painter(config, info, _captions(config, captions))
+    recipe, info, write = config.recipe(), probe(clean), write_config or WriteConfig()
+    drawing = Drawing(recipe, info.width_px, info.height_px, _captions(config, captions))
+    _check_apart(target, mask, twin)
     with ExitStack() as stack:
-        mask_writer = stack.enter_context(_mask_writer(info, mask, target)) if mask is not None else None
-        writer = stack.enter_context(Writer(info, target, write_config or WriteConfig()))
+        mask_writer = stack.enter_context(_mask_writer(info, mask)) if mask is not None else None
+        writer = stack.enter_context(Writer(info, target, write))
+        twin_writer = stack.enter_context(Writer(info, twin, write)) if twin is not None else None
         frames = stack.enter_context(closing(read(info)))
         done, with_text = 0, 0
-        for frame, layers in _burned(frames, painter):
-            writer.write(frame)
+        for shot in burned(frames, info, drawing, recipe, twin=twin is not None):
+            writer.write(shot.subtitled)
             if mask_writer is not None:
-                mask_writer.write(_alpha(layers, info), frame.time_us)
-            done, with_text = done + 1, with_text + bool(layers)
+                mask_writer.write(shot.mask, shot.subtitled.time_us)
+            if twin_writer is not None:
+                twin_writer.write(shot.twin)
+            done, with_text = done + 1, with_text + bool(shot.mask.any())
             if progress is not None:
                 progress(done)
     return BurnReport(
         frames=done,
         frames_with_text=with_text,
-        captions=painter.captions_shown,
-        style=painter.style,
-        missing_characters="".join(sorted(painter.missing_characters)),
+        captions=drawing.painter.captions_shown,
+        recipe=recipe,
+        missing_characters="".join(sorted(drawing.painter.missing_characters)),
         dropped_streams=writer.dropped_streams,
     )
 
 
-def _captions(config: BurnConfig, captions: Sequence[Caption] | None) -> Iterator[Caption]:
+def _captions(config: BurnConfig, captions: Sequence[Caption] | None) -> Iterator[Caption] | None:
+    """None: to be made up."""
     if captions is not None:
         return iter(disjoint(captions))
-    if config.subtitles is not None:
-        return iter(disjoint(read_captions(config.subtitles)))
-    return endless_captions(config.scripts, config.seed)
+    return iter(disjoint(read_captions(config.subtitles))) if config.subtitles is not None else None
 
 
-def _mask_writer(info: VideoInfo, mask: Path, target: Path) -> PlainWriter:
+def _check_apart(target: Path, mask: Path | None, twin: Path | None) -> None:
+    """Raises OutputError where two of the files are one."""
+    named = [(target, "the output"), (mask, "the mask"), (twin, "the twin")]
+    seen: dict[Path, str] = {}
+    for path, what in named:
+        if path is not None:
+            other = seen.setdefault(path.resolve(), what)
+            if other != what:
+                raise OutputError(f"{what} {path} is {other} itself; choose another name for it")
+
+
+def _mask_writer(info: VideoInfo, mask: Path) -> PlainWriter:
     check_target(info.path, mask)
-    if mask.resolve() == target.resolve():
-        raise OutputError(f"the mask {mask} is the output itself; choose another name for it")
     return PlainWriter(mask, info.width_px, info.height_px, info.rate, GRAY_LOSSLESS)
-
-
-def _burned(frames: Iterable[Frame], painter: Painter) -> Iterator[tuple[Frame, tuple[Layer, ...]]]:
-    """Each frame, drawn on in a copy where there is something to draw, and the layers on it."""
-    first_us: int | None = None
-    for frame in frames:
-        first_us = frame.time_us if first_us is None else first_us
-        layers = painter.layers(frame.time_us - first_us, frame.planes)
-        drawn = frame.edited() if layers else frame
-        for layer in layers:
-            layer.blend(drawn.planes)
-        yield drawn, layers
-
-
-def _alpha(layers: Iterable[Layer], info: VideoInfo) -> npt.NDArray[np.uint8]:
-    """What all layers together cover: uint8 [H, W]. Where two overlap, as if one were laid over the other."""
-    alpha = np.zeros((info.height_px, info.width_px), np.uint8)
-    for layer in layers:
-        height_px, width_px = layer.alpha.shape
-        window = alpha[layer.y_px : layer.y_px + height_px, layer.x_px : layer.x_px + width_px]
-        through = (255 - window.astype(np.float32)) * (255 - layer.alpha.astype(np.float32)) / 255
-        window[...] = np.ceil(255 - through).astype(np.uint8)
-    return alpha

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import av
 import numpy as np
 import pytest
 
-from clear_rt.burn.config import BurnConfig
+from clear_rt.burn.config import STYLES, BurnConfig
 from clear_rt.burn.layers import make_layer
 from clear_rt.burn.lines import Caption
+from clear_rt.burn.recipe import NegativeName
 from clear_rt.burn.render import Overlay
 from clear_rt.burn.video import burn
 from clear_rt.config import WriteConfig
@@ -247,7 +249,7 @@ def test_top_and_bottom_at_once_and_overlaps_are_stacked(make_video, tmp_path):
     assert rows[60:].sum() > 1.5 * rows[:60].sum()
 
 
-@pytest.mark.parametrize("script", ["zh", "en", "ja", "ko", "ru", "ar", "mix"])
+@pytest.mark.parametrize("script", ["zh", "en", "ja", "ko", "ru", "ar", "mix", "zh-hant", "el", "vi", "hi"])
 def test_one_seed_one_result(make_video, tmp_path, script):
     clean = make_video(frames=2, width_px=160, height_px=90)
     results = []
@@ -267,12 +269,14 @@ def test_karaoke_moves(make_video, tmp_path):
     assert yellow[7] > yellow[3] > yellow[0]
 
 
-@pytest.mark.parametrize("style", ["random", "outline", "box", "shadow", "karaoke"])
+@pytest.mark.parametrize("style", STYLES)
 def test_tiny_pictures(make_video, tmp_path, style):
     clean = make_video(width_px=16, height_px=16, frames=4)
-    for seed in range(4):
+    every = {"negatives": get_args(NegativeName), "scene_texts": 1}
+    for seed, others in ((0, {}), (1, every)):
         target = tmp_path / f"{seed}.mkv"
-        report = burn(clean, target, BurnConfig(style=style, seed=seed), mask=tmp_path / "m.mkv", write_config=LOSSLESS)
+        config = BurnConfig(style=style, seed=seed, **others)
+        report = burn(clean, target, config, mask=tmp_path / "m.mkv", write_config=LOSSLESS)
         assert report.frames == 4
         check = probe(target)
         assert (check.width_px, check.height_px) == (16, 16)
@@ -310,8 +314,14 @@ def test_refusals_leave_nothing_behind(make_video, tmp_path):
         burn(clean, target, mask=tmp_path / "mask.mp4")
     with pytest.raises(OutputError, match="the output itself"):
         burn(clean, target, mask=target)
+    with pytest.raises(OutputError, match="the output itself"):
+        burn(clean, target, twin=target)
+    with pytest.raises(OutputError, match="the mask itself"):
+        burn(clean, target, mask=tmp_path / "mask.mkv", twin=tmp_path / "mask.mkv")
     with pytest.raises(OutputError, match="input itself"):
         burn(clean, clean)
+    with pytest.raises(OutputError, match="input itself"):
+        burn(clean, target, twin=clean)
     with pytest.raises(OutputError):
         burn(clean, target, mask=tmp_path / "absent" / "mask.mkv")
     with pytest.raises(OutputError):

@@ -13,9 +13,12 @@ pytest.importorskip("torch", reason="the losses are written in torch: pip instal
 pytest.importorskip("PIL", reason="captions are drawn with Pillow: pip install '.[train]'")
 
 from clear_rt.errors import ConfigError
+from training import pairs
+from training.backgrounds import CLIP_FRAMES, LEFT_OUT, Stretch, footage, left_out, plan
 from training.losses import MIN_SHARE, pseudo_label
 from training.materials import HELD_OUT, TRAINING
-from training.pairs import CLIP_FRAMES, LEFT_OUT, Stretch, footage, left_out, make_pair, plan
+from training.mix import MixConfig
+from training.pairs import make_pair
 
 
 def test_the_plan_uses_training_clips_and_stills_only():
@@ -149,3 +152,50 @@ def test_one_seed_gives_one_pair(seed):
 
 def test_another_seed_gives_another_pair():
     assert any(not np.array_equal(a[0], b[0]) for a, b in zip(_pairs(0), _pairs(1), strict=True))
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Six pictures, two clips' worth, as one stretch of background."""
+    path = tmp_path / "film.mkv"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "bgr0"
+        for index in range(6):
+            frame = av.VideoFrame.from_ndarray(scene(index, 360, 640), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return Stretch(path, 0, 6, 3, 2)
+
+
+def test_a_shard_is_that_of_its_number_and_holds_every_pair(film, tmp_path):
+    shards = []
+    for name, number in (("a", 4), ("b", 4), ("c", 5)):
+        path = tmp_path / f"{name}.npy"
+        assert pairs._shard((number, pairs.Job(film, MixConfig()), path, 7)) == 2 * 2 * 2
+        shards.append(np.load(path))
+    assert shards[0].shape == (8, 160, 320, 7)
+    assert shards[0].dtype == np.uint8
+    assert set(np.unique(shards[0][..., 6])) <= {0, 1}
+    np.testing.assert_array_equal(shards[0], shards[1])
+    assert not np.array_equal(shards[0], shards[2])
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_the_mix_is_heeded(film, tmp_path):
+    bare = MixConfig(text_share=0.0, negative_share=0.0)
+    pairs._shard((0, pairs.Job(film, bare), tmp_path / "bare.npy", 7))
+    crops = np.load(tmp_path / "bare.npy")
+    np.testing.assert_array_equal(crops[..., :3], crops[..., 3:6])
+    assert not crops[..., 6].any()
+
+
+def test_shards_of_an_earlier_mix_are_refused_before_any_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "write_shards", lambda *_: pytest.fail("shards were drawn"))
+    np.save(tmp_path / "shard-000.npy", np.zeros(1))
+    with pytest.raises(
+        ConfigError, match=r"was drawn with version 1, now asked for version 2; give the same, or another"
+    ):
+        pairs.synthesise(tmp_path, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-000.npy"]
