@@ -43,8 +43,8 @@ Backbone = Literal["small", "resnet50"]
 class TrainConfig(StageConfig):
     """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only. The paper's: `PRESETS`.
 
-    A step takes `accumulate` batches. `backbone_weights` is a file of ImageNet weights for resnet50, `mix` the version of
-    what pairs are drawn from.
+    A step takes `accumulate` batches. `backbone_weights` is a file of ImageNet weights for resnet50, `mix` the version
+    of what pairs are drawn from.
     """
 
     steps: int = 7200
@@ -136,7 +136,7 @@ class Trainer(Resumable):
         self.resume()
 
     def trained_with(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Checkpoints of earlier versions do not say it, or not all of it: then it was what it is now."""
+        """Checkpoints of earlier versions do not say it, or not all of it: `_BEFORE`, or else what it is now."""
         return asdict(self.config) | _BEFORE | state.get("config", {})
 
     def advance(self, *share: tuple[Tensor, ...]) -> dict[str, float]:
@@ -203,6 +203,7 @@ def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -
         "clips_sha256": clips,
         "stills": list(STILLS),
         "never_used": list(HELD_OUT),
+        "mix": config.mix,
         "crops": crops.count(False),
         "validation_crops": crops.count(True),
         "validation": found,

@@ -110,17 +110,19 @@ def test_what_does_not_change_the_learning_may_differ(run, change):
 
 
 def test_a_checkpoint_of_earlier_versions_says_no_config_and_loads(run):
-    folder = run()
-    trainer = Trainer(folder, TINY)
+    folder, config = run(), dataclasses.replace(TINY, mix=1)
+    trainer = Trainer(folder, config)
     train_stage(trainer, Crops(folder / "pairs"), 2)
     saved = torch.load(folder / "checkpoint.pt")
     del saved["config"]
     torch.save(saved, folder / "checkpoint.pt")
-    resumed = Trainer(folder, TINY)
+    resumed = Trainer(folder, config)
     assert resumed.step == 2
     assert_equal(state(resumed), state(trainer))
     with pytest.raises(ConfigError, match="is at step 2, expected 1 at most"):
-        Trainer(folder, dataclasses.replace(TINY, steps=1))
+        Trainer(folder, dataclasses.replace(config, steps=1))
+    with pytest.raises(ConfigError, match="mix"):
+        Trainer(folder, TINY)
 
 
 def test_the_command_ends_in_one_sentence_before_any_pair_is_drawn(run, monkeypatch):
