@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from clear_rt.errors import InputError
 from clear_rt.frames.failures import AV_ERRORS, reason
 from clear_rt.frames.info import VideoInfo
+from clear_rt.frames.joints import Joints, can_be_joined
 from clear_rt.frames.opening import codec_name, codec_of, is_cover_art, open_input
 from clear_rt.frames.picture_files import PICTURES_ALONE
 
@@ -27,8 +28,6 @@ MOV_FAMILY = {"mp4", "mov", "3gp"}
 _COVER_ART_MUXERS = MOV_FAMILY
 # MP4 fills the gaps between lines with empty ones; the muxer does so itself and would double those of the source.
 _NO_TEXT = b"\0\0"
-# Farther back, times are those of another recording; nearer, packets are only out of order.
-_STEP_BACK_S = Fraction(1, 5)
 _AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _CODECS_WITH_PIXEL_SHAPE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "png", "tiff", "mjpeg"}
 
@@ -48,20 +47,17 @@ class Remux:
         self._packets: Iterator[Packet[Any]] = iter(())
         self._waiting: Packet[Any] | None = None
         self._last_dts: dict[int, int] = {}
-        self._lasts: dict[int, tuple[int, int]] = {}
-        self._shifts: dict[int, int] = {}
 
     def declare(self, output: OutputContainer, video_index: int, add_video: Callable[[], object] | None) -> None:
         """Create the output's streams in the source's order; `add_video` makes the main one, None copies it too."""
         _copy_file_tags(self._container, output)
         for stream in list(self._container.streams):
             if stream.index == video_index and add_video is not None:
-                stream.discard = Discard.all
                 add_video()
             else:
                 self._declare_one(output, stream)
-        chosen = [s for s in self._container.streams if s.index in self._outputs]
-        self._packets = self._container.demux(chosen) if chosen else iter(())
+        if self._outputs:
+            self._packets = Joints(self._source, self.report).moved(self._demux())
 
     def tags(self) -> dict[str, str]:
         """The source file's tags."""
@@ -95,32 +91,22 @@ class Remux:
     def close(self) -> None:
         self._container.close()
 
+    def _demux(self) -> Iterator[Packet[Any]]:
+        """The packets of all streams in the output, and of the main video where joints are told by them."""
+        main = self._source.stream_index
+        wanted = {*self._outputs, main} if can_be_joined(self._source) else set(self._outputs)
+        if main not in wanted:
+            self._container.streams[main].discard = Discard.all
+        return self._container.demux([s for s in self._container.streams if s.index in wanted])
+
     def _next(self) -> Packet[Any] | None:
         try:
-            for packet in self._packets:
-                if packet.size or packet.dts is not None:
-                    self._go_on(packet)
-                    return packet
+            return next((packet for packet in self._packets if packet.stream_index in self._outputs), None)
         except AV_ERRORS as error:
             raise InputError(
                 f"{self._source.path} is damaged: copying its other streams stopped ({reason(error)}); "
                 "copy or export it again"
             ) from error
-        return None
-
-    def _go_on(self, packet: Packet[Any]) -> None:
-        """Where times begin again, as in recordings that were joined, they go on instead, as those of frames do."""
-        if packet.dts is None or packet.stream.type not in ("audio", "video"):
-            return
-        index = packet.stream_index
-        dts = packet.dts + self._shifts.get(index, 0)
-        last, end = self._lasts.get(index, (dts, dts))
-        if (last - dts) * packet.time_base > _STEP_BACK_S:
-            self._shifts[index] = end - packet.dts
-        if shift := self._shifts.get(index):
-            packet.dts += shift
-            packet.pts = None if packet.pts is None else packet.pts + shift
-        self._lasts[index] = packet.dts, packet.dts + (packet.duration or 1)
 
     def _mux(self, output: OutputContainer, packet: Packet[Any]) -> None:
         index = packet.stream_index

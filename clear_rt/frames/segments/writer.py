@@ -184,6 +184,7 @@ class SegmentedWriter:
         try:
             assemble(output, strategy.start(output), self._parts(), self._time_base)
             output.finish()
+            self.dropped_streams = tuple(output.remux.dropped)
         except BaseException:
             output.abandon()
             raise
