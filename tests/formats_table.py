@@ -20,8 +20,9 @@ attachments. The last column says what of that differs afterwards; everything el
 `--lossless` here, so that samples can be compared.
 
 A video codec that no encoder here writes without loss becomes H.264; without `--lossless` MPEG-2, MPEG-4, motion JPEG,
-VP8, ProRes 422 and DNxHR stay what they are (`tests/frames/test_following.py`). What a container cannot hold is named in
-the report. PNG and its like stand for numbered pictures; JPEG among them is never without loss. TS files begin at another time than their source, by the same amount in all streams.
+VP8, ProRes 422 and DNxHR stay what they are (`tests/frames/test_following.py`). What a container cannot hold is named
+in the report. PNG and its like stand for numbered pictures; JPEG is never without loss. TS files begin at another time
+than their source, by the same amount in all streams.
 
 Written by `python -m tests.formats_table`; a test compares it. More of this is in `tests/frames/`: `test_streams.py`
 and `test_times.py` (the same through the writer alone, and packet by packet where there is no text), `test_targets.py`

@@ -14,7 +14,7 @@ pytest.importorskip("PIL", reason="captions are drawn with Pillow: pip install '
 
 from clear_rt.errors import ConfigError
 from training import pairs
-from training.backgrounds import CLIP_FRAMES, LEFT_OUT, Stretch, footage, left_out, plan
+from training.backgrounds import CLIP_FRAMES, LEFT_OUT, SET_ASIDE, Stretch, footage, left_out, plan
 from training.losses import MIN_SHARE, pseudo_label
 from training.materials import HELD_OUT, TRAINING
 from training.mix import MixConfig
@@ -36,7 +36,9 @@ def test_the_order_of_the_stretches_stands():
     found = plan({name: Path(name) for name in TRAINING}, [])
     assert [s.path.name for s in found] == ["vtest.avi"] * 4 + ["box.mp4", "cup.mp4"] + ["bbb.mp4"] * 22
     assert [s.start for s in found[6:]] == list(range(0, 14_300, 650))
-    assert LEFT_OUT == {"bbb.mp4": ((850, 1350), (5100, 5300))}
+    assert LEFT_OUT["bbb.mp4"] == ((850, 1350), (5100, 5300), *SET_ASIDE)
+    assert len(SET_ASIDE) == 10
+    assert all(80 < last - first < 300 for first, last in SET_ASIDE)
 
 
 def test_what_is_left_out():
@@ -75,9 +77,10 @@ def test_footage_honours_what_is_left_out(numbered, start):
     indices = {index for clip in clips for index in clip}
     assert start <= min(indices)
     assert max(indices) < start + 650
-    assert not indices & set(range(850, 1351))
+    unwanted = [set(range(first - CLIP_FRAMES, last + 1)) for first, last in LEFT_OUT["bbb.mp4"]]
+    assert not any(indices & set(range(first, last + 1)) for first, last in LEFT_OUT["bbb.mp4"])
     whole = range(start, min(start + 650, 1450) - CLIP_FRAMES + 1)
-    wanted = [i for i in whole if i % 24 == 0 and not 847 <= i <= 1350]
+    wanted = [i for i in whole if i % 24 == 0 and not any(i in part for part in unwanted)]
     assert [clip[0] for clip in clips] == wanted
 
 
