@@ -63,18 +63,20 @@ def footage(stretch: Stretch, frames: int = CLIP_FRAMES) -> Iterator[Clip]:
     """Runs of so many consecutive pictures, RGB, at most 720 rows."""
     with av.open(str(stretch.path)) as container:
         stream = container.streams.video[0]
-        step = stream.time_base * stream.average_rate
+        assert stream.time_base is not None
+        assert stream.average_rate is not None
+        step, start = stream.time_base * stream.average_rate, stream.start_time or 0
         container.seek(round(stretch.start / step), stream=stream)
         clip: Clip = []
         for frame in container.decode(stream):
-            index = round((frame.pts - stream.start_time) * step)
+            index = round(((frame.pts or 0) - start) * step)
             if index >= stretch.stop:
                 return
             unwanted = index < stretch.start or left_out(stretch.path.name, index, frames)
             if unwanted or index % stretch.every >= frames:
                 continue
             clip = [] if index % stretch.every == 0 else clip
-            clip.append(frame.to_ndarray(format="rgb24"))
+            clip.append(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))
             if len(clip) == frames:
                 yield clip
 
