@@ -21,7 +21,14 @@ SAMPLE = ROOT / "samples" / "city-clean.mp4"
 HOME = ROOT / ".cache" / "benchmarks"
 FPS = 25
 CAPTION_US = 2_000_000
-LINES = ("Every frame of this clip", "carries two lines of text")
+# Different ones: what stays the same for long is taken for a sign.
+LINES = (
+    ("Every frame of this clip", "carries two lines of text"),
+    ("Nobody knows", "how the river got its name"),
+    ("Wait for us at the bridge", "until the lamps are lit"),
+    ("She never said a word", "about the letter"),
+    ("We left at four o'clock", "and walked along the wall"),
+)
 
 
 def clip(width_px: int, height_px: int, seconds: int, *, text: bool) -> Path:
@@ -31,7 +38,8 @@ def clip(width_px: int, height_px: int, seconds: int, *, text: bool) -> Path:
         scaled = _path(f"{width_px}x{height_px}-{seconds}s-scaled")
         _encode(scaled, width_px, height_px, seconds * FPS)
         starts_us = range(0, seconds * 1_000_000 if text else 0, CAPTION_US)
-        captions = [Caption(start_us, start_us + CAPTION_US, LINES, "en") for start_us in starts_us]
+        shown = zip(starts_us, cycle(LINES), strict=False)
+        captions = [Caption(start_us, start_us + CAPTION_US, lines, "en") for start_us, lines in shown]
         burn(scaled, path, BurnConfig(style="outline"), captions=captions)
     return path
 

@@ -21,6 +21,7 @@ from clear_rt.config import (
     MatteConfig,
     Policy,
     ReadConfig,
+    RegionConfig,
     RunConfig,
     WriteConfig,
     refuse_model_options,
@@ -40,6 +41,7 @@ from clear_rt.option_types import (
     Raw,
     Regions,
     SmartCopy,
+    Text,
     Times,
 )
 from clear_rt.option_values import Format, Sensitivity, at_sensitivity, bitrate_of, reading_of, region_of
@@ -48,6 +50,7 @@ from clear_rt.removal_jobs import forecast_all, remove_all, remove_one, review_o
 from clear_rt.watched import Watched
 
 RUN, COMPOSITE, DENOISE, READ, WRITE = RunConfig(), CompositeConfig(), DenoiseConfig(), ReadConfig(), WriteConfig()
+REGION = RegionConfig()
 
 
 def remove(
@@ -75,6 +78,7 @@ def remove(
     keep_region: Keep = None,
     time: Times = None,
     mask: Mask = None,
+    text: Text = REGION.text,
     sensitivity: Annotated[Sensitivity, typer.Option(help="How eagerly text is looked for.")] = "normal",
     composite: Annotated[CompositeMode, typer.Option(help="How a generated fill meets the source.")] = COMPOSITE.mode,
     fill: Annotated[FillMode, typer.Option(help="What fills the place of the text.")] = COMPOSITE.fill,
@@ -115,7 +119,7 @@ def remove(
     if not sources and jobs is None:
         raise ConfigError("expected a video to remove subtitles from, got none; give VIDEO or --jobs FILE")
     sought, matte = at_sensitivity(
-        region_of(region or [], keep_region or [], time or [], mask), MatteConfig(), sensitivity
+        region_of(region or [], keep_region or [], time or [], mask, text), MatteConfig(), sensitivity
     )
     config = RunConfig(
         region=sought,
@@ -168,6 +172,7 @@ def detect(
     region: Regions = None,
     keep_region: Keep = None,
     time: Times = None,
+    text: Text = REGION.text,
     sensitivity: Annotated[Sensitivity, typer.Option(help="How eagerly text is looked for.")] = "normal",
     bundle: BundleFolder = None,
 ) -> Told:
@@ -175,7 +180,8 @@ def detect(
     from clear_rt.detection import detect as look
     from clear_rt.detection import written
 
-    sought, matte = at_sensitivity(region_of(region or [], keep_region or [], time or []), MatteConfig(), sensitivity)
+    boxes, keep, times = region or [], keep_region or [], time or []
+    sought, matte = at_sensitivity(region_of(boxes, keep, times, text=text), MatteConfig(), sensitivity)
     with bar() as tell:
         config = RunConfig(region=sought, matte=matte, read=reading_of("auto", rate, raw), bundle=bundle)
         found = look(video, config, tell)

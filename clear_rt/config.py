@@ -11,6 +11,7 @@ from clear_rt.errors import ConfigError
 from clear_rt.shapes import Box
 
 RegionMode = Literal["auto", "full", "fixed"]
+TextKind = Literal["subtitles", "all"]
 CompositeMode = Literal["membrane", "paste", "off"]
 FillMode = Literal["model", "membrane"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
@@ -54,9 +55,15 @@ class RegionConfig:
     scene holds mostly does not. One scan is enough where there is no second one to ask: at either end of the video and
     where frames last longer than `scan_interval_us`; there most of the evidence must reach `enter_probability`. Times
     are in microseconds of the video.
+
+    `text` "subtitles" leaves alone what looks the same for `sign_us`, as logos, score boxes and letters of a still
+    scene do, or crawls through one place for as long: it is a sign, and during its time its box is one of `keep`. A
+    caption lasts 7 s at most. Of a shorter video nothing can be told, and `boxes` and `mask` say what is text. With
+    "all" every overlay goes; of what crawls or rolls only what the maps show to be steady.
     """
 
     mode: RegionMode = "auto"
+    text: TextKind = "subtitles"
     boxes: tuple[Box, ...] = ()
     keep: tuple[Box, ...] = ()
     times: tuple[TimeSpan, ...] = ()
@@ -67,6 +74,7 @@ class RegionConfig:
     min_scans: int = 2
     steady_share: float = 0.65
     bridge_us: int = 600_000
+    sign_us: int = 12_000_000
     margin_share: float = 0.09
     multiple_px: int = 16
 
@@ -84,7 +92,14 @@ class RegionConfig:
         )
         _require(0 <= self.steady_share <= 1, f"region.steady_share must be 0..1, got {self.steady_share}")
         _require(self.scan_interval_us > 0, f"region.scan_interval_us must be positive, got {self.scan_interval_us}")
+        _require(self.sign_us > 0, f"region.sign_us must be positive, got {self.sign_us}")
+        _require_one_of("text", self.text, TextKind)
         _require(0 <= self.margin_share <= 1, f"region.margin_share must be 0..1, got {self.margin_share}")
+
+    @property
+    def leaves_signs(self) -> bool:
+        """Whether what stays for long is left alone: not where somebody pointed at the text."""
+        return self.text == "subtitles" and not self.boxes and self.mask is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

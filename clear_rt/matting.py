@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -21,7 +21,7 @@ from clear_rt.prior import Prior
 from clear_rt.regions import RegionRun, Timetable, without
 from clear_rt.relay import Relay
 from clear_rt.report import Stopwatch
-from clear_rt.shapes import Size, grow, rescale
+from clear_rt.shapes import Box, Size, grow, rescale
 from clear_rt.threads import Stop, ahead
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def queue_frames(info: frames.VideoInfo) -> int:
 
 
 class Matting:
-    """Maps of one video's runs, each computed only inside its frame's regions, and mattes of them.
+    """Maps of one video's runs, each computed only inside its frame's regions, and mattes of them, without its signs.
 
     Two passes may be under way at once, on threads of their own: one computes a frame's map, the other takes it over.
     The one that writes begins with `first_frame`, the leading one with `first_crop`; the frames before are decoded, and
@@ -93,8 +93,10 @@ class Matting:
         stop: Stop | None = None,
         first_frame: int = 0,
         first_crop: int = 0,
+        signs: Sequence[RegionRun] = (),
     ) -> None:
         self._info, self._runs, self._working, self._prior = info, runs, working, prior
+        self._signs = list(signs)
         self._region, self._config, self._watch, self._stop = region, matte, watch, stop
         self._picture = picture = Size(info.width_px, info.height_px)
         margin_px = CONTEXT_PX if region.mode == "fixed" else 0
@@ -121,7 +123,8 @@ class Matting:
         with closing(self._ahead(self._mapped(pass_name, first_map), STEADY_FRAMES)) as all_mapped:
             waiting: deque[Mapped] = deque()
             mapped = self._watch.each(all_mapped, f"{pass_name}wait for maps")
-            for matte in self._watch.each(self._mattes(_maps(mapped, waiting)), f"{pass_name}matte"):
+            mattes = self._mattes(_maps(mapped, waiting), first_map)
+            for matte in self._watch.each(mattes, f"{pass_name}matte"):
                 made = Matted(waiting.popleft(), matte)
                 if made.mapped.frame.index >= first_frame:
                     yield made
@@ -130,19 +133,24 @@ class Matting:
         """The first frame whose map counts for a matte from `first_frame` on."""
         return max(0, first_frame - self._config.reach_frames)
 
-    def _mattes(self, maps: Iterable[UInt8]) -> Iterator[UInt8]:
+    def _mattes(self, maps: Iterable[UInt8], first_map: int) -> Iterator[UInt8]:
         """A matte per map, without what is to be kept. A mask is no guess: it is grown, and that is all."""
-        config = self._config
+        config, signs = self._config, Timetable(self._signs)
         if self._region.mask is None:
             mattes = steady(maps, config)
         else:
             mattes = (grow_and_feather(found > 0, config.dilate_px, config.feather_px) for found in maps)
-        return (without(matte, self._region.keep, self._picture) for matte in mattes)
+        for frame, matte in enumerate(mattes, first_map):
+            yield without(matte, self._kept(signs.at(frame)), self._picture)
+
+    def _kept(self, signs: Active) -> list[Box]:
+        """Boxes in which nothing is changed while these signs are there."""
+        return [*self._region.keep, *(sign.box for sign in signs)]
 
     def _mapped(self, pass_name: str, first_map: int) -> Generator[Mapped, None, None]:
         blank = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
         blank.flags.writeable = False
-        read_table, table = Timetable(self._runs), Timetable(self._runs)
+        read_table, table, signs = Timetable(self._runs), Timetable(self._runs), Timetable(self._signs)
         reading = looked(self._info, self._working, lambda frame: bool(read_table.at(frame.index)), first_map)
         with (
             closing(self._ahead(self._watch.each(reading, f"{pass_name}decode"))) as pictures,
@@ -151,10 +159,11 @@ class Matting:
             ours = islice(given, first_map, None)
             for item in self._watch.each(pictures, f"{pass_name}wait for frames"):
                 active, found = table.at(item.frame.index), next(ours)
+                kept = self._kept(signs.at(item.frame.index))
                 if item.rgb is None:
                     yield Mapped(item.frame, (), blank)
                 else:
-                    compute = partial(self._occlusion, item.rgb, found, active, f"{pass_name}prior")
+                    compute = partial(self._occlusion, item.rgb, found, active, kept, f"{pass_name}prior")
                     with self._watch.stage(f"{pass_name}wait for prior"):
                         occlusion = self._shared(item.frame.index, compute)
                     yield Mapped(item.frame, active, occlusion)
@@ -173,7 +182,7 @@ class Matting:
         while True:
             yield None
 
-    def _occlusion(self, rgb: UInt8, given: UInt8 | None, active: Active, stage: str) -> UInt8:
+    def _occlusion(self, rgb: UInt8, given: UInt8 | None, active: Active, kept: Sequence[Box], stage: str) -> UInt8:
         with self._watch.stage(stage):
             occlusion = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
             for box in {self._boxes[run.box] for run in active}:
@@ -181,7 +190,7 @@ class Matting:
                     np.maximum(occlusion, self._prior(rgb, box), out=occlusion)
                 else:
                     occlusion[box.slices] = given[box.slices]
-        return without(occlusion, self._region.keep, self._picture)
+        return without(occlusion, kept, self._picture)
 
     def _ahead(self, items: Iterable[T], most_frames: int = QUEUE_FRAMES) -> Generator[T, None, None]:
         return ahead(items, min(queue_frames(self._info), most_frames), stop=self._stop)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clear_rt.config import TextKind
+
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the result goes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
 Crf = Annotated[
@@ -38,6 +40,10 @@ Regions = Annotated[
 Keep = Annotated[
     list[str] | None,
     typer.Option("--keep-region", metavar="X,Y,W,H", help="What is never changed, as a logo; several may be given."),
+]
+Text = Annotated[
+    TextKind,
+    typer.Option("--text", help="What is taken for text: what comes and goes as subtitles do, or every overlay."),
 ]
 Times = Annotated[
     list[str] | None,

@@ -10,7 +10,7 @@ from math import exp, log
 from pathlib import Path
 from typing import Literal
 
-from clear_rt.config import DecoderName, MatteConfig, RawPictures, ReadConfig, RegionConfig, TimeSpan
+from clear_rt.config import DecoderName, MatteConfig, RawPictures, ReadConfig, RegionConfig, TextKind, TimeSpan
 from clear_rt.errors import ConfigError
 from clear_rt.shapes import Box
 
@@ -27,19 +27,23 @@ _BITRATE = re.compile(r"(\d+(?:\.\d+)?)(k|M|)")
 
 
 def region_of(
-    regions: Sequence[str], keep: Sequence[str], times: Sequence[str], mask: Path | None = None
+    regions: Sequence[str],
+    keep: Sequence[str],
+    times: Sequence[str],
+    mask: Path | None = None,
+    text: TextKind | None = None,
 ) -> RegionConfig:
     """`regions` are auto, full, or one box or several. Raises ConfigError for what is none of that."""
     rest = {
-        "keep": tuple(box_of(text, "--keep-region") for text in keep),
+        "keep": tuple(box_of(box, "--keep-region") for box in keep),
         "times": tuple(map(span_of, times)),
         "mask": mask,
-    }
+    } | ({} if text is None else {"text": text})
     if list(regions) in ([], ["auto"], ["full"]):
         return RegionConfig(mode="full" if list(regions) == ["full"] else "auto", **rest)  # type: ignore[arg-type]
     if "auto" in regions or "full" in regions:
         raise ConfigError("--region is auto, full, or boxes x,y,w,h, not both; leave out one of them")
-    boxes = tuple(box_of(text, "--region") for text in regions)
+    boxes = tuple(box_of(box, "--region") for box in regions)
     return RegionConfig(mode="fixed", boxes=boxes, **rest)  # type: ignore[arg-type]
 
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def summary(report: Report) -> str:
     """One sentence on a run."""
-    speed = f"{report.seconds:.1f} s, {report.fps:.1f} fps"
+    speed = f"{_left_alone(report)}; {report.seconds:.1f} s, {report.fps:.1f} fps"
     if report.video_copied:
-        return f"{report.target}: no text found in {report.frames} frames, every stream copied as it is; {speed}"
+        return f"{report.target}: no text found in {report.frames} frames, every stream copied as it is{speed}"
     return (
         f"{report.target}: text removed from {report.frames_changed} of {report.frames} frames, "
-        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {_coders(report)}{_kept(report)}; {speed}"
+        f"{_counted(len(report.runs), 'region run')}, {_fill(report)}, {_coders(report)}{_kept(report)}{speed}"
     )
 
 
@@ -56,6 +56,13 @@ def forecasts(found: Sequence[Forecast]) -> str:
 
 def _of_report(report: Report) -> tuple[str, str, str]:
     return str(report.frames), str(report.frames_changed), f"{report.fps:.1f}"
+
+
+def _left_alone(report: Report) -> str:
+    count = len({sign.box for sign in report.signs})
+    if not count:
+        return ""
+    return f"; {_counted(count, 'sign')} left alone, --text all removes {'it' if count == 1 else 'them'}, too"
 
 
 def _kept(report: Report) -> str:

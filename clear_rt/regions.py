@@ -28,7 +28,10 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RegionRun:
-    """Frames `start_frame` .. `stop_frame` (exclusive) have text in `box`, in pixels of the upright picture."""
+    """Frames `start_frame` .. `stop_frame` (exclusive) have text in `box`, in pixels of the upright picture.
+
+    What is left alone, a sign, is told of in the same way.
+    """
 
     start_frame: int
     stop_frame: int

@@ -25,7 +25,7 @@ from clear_rt.errors import EngineError, InputError
 from clear_rt.generate import CropGenerator, fitting
 from clear_rt.matting import queue_frames
 from clear_rt.prior import Prior
-from clear_rt.report import Report, Stopwatch, gpu_notes
+from clear_rt.report import Report, Sign, Stopwatch, gpu_notes
 from clear_rt.resuming import Resuming
 from clear_rt.runtime.device import first_gpu
 from clear_rt.runtime.engine import Engine, open_engine
@@ -148,6 +148,7 @@ class Remover:
             encoder=edited.encoder,
             dropped_streams=edited.dropped_streams,
             intervals_us=scanned.intervals_us,
+            signs=tuple(Sign(*scanned.interval_us(run), run.box) for run in scanned.signs),
             duration_us=scanned.duration_us,
             seconds=time.perf_counter() - begun,
             stage_seconds=watch.seconds,
@@ -171,7 +172,8 @@ class Remover:
         return libraries | {"engine": side or self.engine.name, "GPU": "none" if gpu is None else gpu.name}
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
-        return Subject(info, scanned.runs, self.config, self._working(info), self._prior, self._generator)
+        working = self._working(info)
+        return Subject(info, scanned.runs, self.config, working, self._prior, self._generator, scanned.signs)
 
     def _working(self, info: frames.VideoInfo) -> Size:
         return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)

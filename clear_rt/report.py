@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clear_rt.regions import RegionRun
+from clear_rt.shapes import Box
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -86,6 +87,18 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What looked like text and was left alone, as it stays: in `box`, in pixels of the upright picture.
+
+    Times are in microseconds of the video's first frame on, the end excluded.
+    """
+
+    start_us: int
+    stop_us: int
+    box: Box
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Frames are counted over the whole video; `frames_changed` of them differ from the source before encoding.
@@ -94,7 +107,8 @@ class Report:
     run.
 
     `intervals_us` say when the text of each of the runs is shown, in microseconds of the video's first frame on, the
-    end excluded; the video lasts `duration_us`.
+    end excluded; the video lasts `duration_us`. `signs` are sorted by their start; one that was gone for long
+    is there again for every time that it was seen.
 
     `video_copied` is true where no text was found and the packets were copied as they are; no text and a container that
     cannot take them as they are means encoding unchanged frames. `stage_seconds` are per stage (docs/STRUCTURE.md says
@@ -133,6 +147,7 @@ class Report:
     frames_resumed: int = 0
     intervals_us: tuple[tuple[int, int], ...] = ()
     duration_us: int = 0
+    signs: tuple[Sign, ...] = ()
 
     @property
     def fps(self) -> float:

@@ -15,6 +15,7 @@ from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan, cut_runs
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Size
+from clear_rt.signs_sieve import Sieve
 from clear_rt.telling import Progress
 from clear_rt.threads import ahead
 
@@ -23,11 +24,15 @@ _LONG_AGO_US = -(1 << 62)
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """The runs of a video, and when its frames are shown: `times_us` of each, in microseconds."""
+    """The runs of a video, and when its frames are shown: `times_us` of each, in microseconds.
+
+    `signs` are what was left alone, in the same form.
+    """
 
     runs: tuple[RegionRun, ...]
     times_us: Sequence[int]
     end_us: int
+    signs: tuple[RegionRun, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -40,7 +45,11 @@ class Scanned:
     @property
     def intervals_us(self) -> tuple[tuple[int, int], ...]:
         """When the text of each run is shown, from the first frame on, the end excluded."""
-        return tuple((self._since_first(run.start_frame), self._since_first(run.stop_frame)) for run in self.runs)
+        return tuple(map(self.interval_us, self.runs))
+
+    def interval_us(self, run: RegionRun) -> tuple[int, int]:
+        """When the frames of a run or a sign are shown, from the first frame on, the end excluded."""
+        return self._since_first(run.start_frame), self._since_first(run.stop_frame)
 
     def _since_first(self, frame: int) -> int:
         return (self.times_us[frame] if frame < self.frames else self.end_us) - self.times_us[0]
@@ -53,7 +62,9 @@ def scan(
 
     Raises what reading the video or its mask raises, EngineError, and ConfigError as `RegionFinder`.
     """
-    finder = RegionFinder(config, Size(info.width_px, info.height_px))
+    picture = Size(info.width_px, info.height_px)
+    finder = RegionFinder(config, picture)
+    sieve = Sieve(config, picture, working) if config.leaves_signs else None
     spans = _Spans(config)
     due = _Due(config, spans)
     times_us = array("q")
@@ -69,11 +80,17 @@ def scan(
                 with watch.stage("scan: prior"):
                     occlusion = prior(rgb) if found is None else found
                 with watch.stage("scan: regions"):
-                    finder.add(Scan(frame.index, frame.time_us, occlusion))
+                    seen = Scan(frame.index, frame.time_us, occlusion)
+                    for ready in [seen] if sieve is None else sieve.add(seen, rgb):
+                        finder.add(ready)
                 tell("looking for text", len(times_us), info.frames_estimate)
     tell("looking for text", len(times_us), len(times_us))
-    runs = cut_runs(finder.finish(len(times_us)), spans.stretches(len(times_us)))
-    return Scanned(tuple(runs), times_us, _end_us(info, times_us))
+    end_us, stretches = _end_us(info, times_us), spans.stretches(len(times_us))
+    for ready in [] if sieve is None else sieve.finish(end_us):
+        finder.add(ready)
+    runs = cut_runs(finder.finish(len(times_us)), stretches)
+    signs = cut_runs([] if sieve is None else sieve.signs(len(times_us)), stretches)
+    return Scanned(tuple(runs), times_us, end_us, tuple(signs))
 
 
 class _Due:

@@ -49,7 +49,10 @@ class Pass(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A video, its runs, and what they are edited by. `working` is the size of the prior's pictures."""
+    """A video, its runs, and what they are edited by. `working` is the size of the prior's pictures.
+
+    The samples of `signs` are those of the source.
+    """
 
     info: frames.VideoInfo
     runs: Sequence[RegionRun]
@@ -57,6 +60,7 @@ class Subject(NamedTuple):
     working: Size
     prior: Prior
     generator: CropGenerator | None
+    signs: Sequence[RegionRun] = ()
 
 
 class _Edit(NamedTuple):
@@ -133,6 +137,7 @@ def _from(
         stop,
         first_frame=first_frame,
         first_crop=start.first_crop,
+        signs=subject.signs,
     )
     if generator is None:
         return matting, None

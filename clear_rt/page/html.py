@@ -77,6 +77,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "source", str(report.source)
     yield "result", str(report.target)
     yield "frames", f"{report.frames}, of which {report.frames_changed} were changed"
+    for sign in report.signs:
+        yield "left alone", f"{clock(sign.start_us)} to {clock(sign.stop_us)}, x,y,w,h {named(sign.box)}"
     yield "picture", "every packet copied as it is" if report.video_copied else _encoded(report)
     yield "decoded by", report.decoder
     yield "other streams", "copied packet by packet" + "".join(f"; {sentence}" for sentence in report.dropped_streams)
