@@ -26,6 +26,7 @@ _FIRST = (
     "export/test_real_size_engines.py",
     "runtime/test_model_fill.py",
     "export/test_bundle.py",
+    "test_trade_offs.py",
 )
 _MEASURED = "measured"
 
