@@ -404,7 +404,7 @@ CASES = (
         target="mov",
         loses=INTO_ANOTHER,
     ),
-    Case("no other container", "mxf", "mpeg2video", options={"q": "2"}, refused="output name ending in one of"),
+    Case("a broadcaster's file", "mxf", "mpeg2video", "yuv422p", options={"q": "2"}, becomes="h264", loses=("tags",)),
     Case("portrait", "mp4", "libx264", size=(64, 96), options=FAST, proves=("size",)),
     *(
         Case(f"turned by {a}", "mp4", "libx264", options=FAST, setup=turned(a), proves=("turn",))
