@@ -64,8 +64,7 @@ def check_target(source: Path, target: Path) -> None:
     found = _look(target)
     if found is not None:
         _check_existing(source, target, found)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"writing into {folder} is not permitted; change its permissions or choose another folder")
+    _check_permitted(folder)
 
 
 def is_there(target: Path) -> bool:
@@ -85,8 +84,12 @@ def _check_folder_of_pictures(target: Path) -> None:
                 "name one that is, or one that does not exist"
             )
     _check_folder(folder.parent)
-    if not os.access(folder.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"writing into {folder.parent} is not permitted; change its permissions or choose another")
+    _check_permitted(folder.parent)
+
+
+def _check_permitted(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"writing into {folder} is not permitted; change its permissions or choose another folder")
 
 
 def _is_empty(folder: Path) -> bool:

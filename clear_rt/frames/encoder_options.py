@@ -19,9 +19,8 @@ def options_of(name: str, config: WriteConfig, info: VideoInfo, muxer: str) -> d
     quality. NVENC's constant quality is taken for the scale of the CPU's encoder of the same codec: nobody measured how
     far they are apart.
     """
-    if is_following(name) and muxer != "image2":
-        return following_options(name, config, info, muxer)
-    options = _OPTIONS[name](config)
+    follows = is_following(name) and muxer != "image2"
+    options = following_options(name, config, info) if follows else _OPTIONS[name](config)
     return options | _extras(name, info, config, muxer, options)
 
 
@@ -112,7 +111,7 @@ _OPTIONS: dict[str, Callable[[WriteConfig], dict[str, str]]] = {
     "av1_nvenc": partial(_nvenc, 35, 63),
 }
 # Encoders that reorder frames, of codecs that AVI can hold.
-_REORDER = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc")
+_REORDER = ("libx264", "libx264rgb", "libx265", "mpeg4", "h264_nvenc", "hevc_nvenc")
 
 
 def _scaled(equals_x264_23: int, most: int, crf: int) -> str:

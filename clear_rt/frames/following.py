@@ -65,7 +65,7 @@ def is_following(encoder: str) -> bool:
     return encoder in _BY_ENCODER
 
 
-def following_options(encoder: str, config: WriteConfig, info: VideoInfo, muxer: str) -> dict[str, str]:
+def following_options(encoder: str, config: WriteConfig, info: VideoInfo) -> dict[str, str]:
     """In FFmpeg's words. Where `config` says no rate, finely: only `Aim` knows the source's."""
     found = _BY_ENCODER[encoder]
     options = dict(found.options)
@@ -73,9 +73,6 @@ def following_options(encoder: str, config: WriteConfig, info: VideoInfo, muxer:
         options["profile"] = found.profiles[info.profile or ""]
     else:
         options |= _FINE if config.bitrate == "auto" else {"b": str(config.bitrate), "qmin": "2"}
-    if muxer == "avi":
-        # AVI has no presentation times: reordered frames would come out late by the reordering depth.
-        options["bf"] = "0"
     if info.is_interlaced:
         options["flags"] = options.get("flags", "") + "+ildct+ilme"
     return options

@@ -46,7 +46,7 @@ def page(titles: Sequence[str], rows: Sequence[Row]) -> UInt8:
     heights_px = [_height_px(row) for row in rows]
     sheet = image.new("RGB", (int(lefts[-1]), TITLE_PX + sum(heights_px)), "white")
     pen = draw.Draw(sheet)
-    for left_px, title in zip(lefts, titles, strict=False):
+    for left_px, title in zip(lefts[:-1], titles, strict=True):
         pen.text((int(left_px), 0), title, fill="black", font_size=TITLE_FONT_PX)
     top_px = TITLE_PX
     for row, height_px in zip(rows, heights_px, strict=True):

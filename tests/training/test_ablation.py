@@ -27,14 +27,6 @@ from training.stage_two import StageTwoTraining  # noqa: E402
 TWO = StageTwoTraining(rank=4, steps=2, batch=3)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "SAMPLER_STEPS", (1,))

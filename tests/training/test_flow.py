@@ -32,14 +32,6 @@ BASE = BaseTraining(seed=3, width=144, heads=3, layers=3, steps=4, batch=3, chec
 TWO = StageTwoTraining(seed=3, rank=4, steps=4, batch=3, checkpoint_every=10)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def pairs(tmp_path):
     """Six shards of two clips whose captions lie in the lower half; the sixth is for validation."""

@@ -26,14 +26,6 @@ from training.networks_resnet import ResNetPrior  # noqa: E402
 from training.whole_windows import WholeWindows  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scene(frames, width=176, height=112, seed=0):
     """A smooth picture that moves, uint8 [F, H, W, 3]; every frame another."""
     rows, columns = np.mgrid[0:height, 0:width]

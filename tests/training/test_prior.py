@@ -19,14 +19,6 @@ from training.prior import Crops, TrainConfig, Trainer, train, train_stage  # no
 TINY = TrainConfig(seed=3, steps=5, stages=2, batch=2)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def run(tmp_path):
     """Function -> a new run folder with seven shards of four crops, the sixth of which is for validation."""

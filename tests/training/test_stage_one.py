@@ -24,14 +24,6 @@ from training.resnet import ResNet50, load_resnet  # noqa: E402
 LOW = dataclasses.replace(PRESETS["resnet50"], seed=3, steps=1, stages=1, batch=2, accumulate=2)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def drawn(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

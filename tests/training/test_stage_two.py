@@ -23,14 +23,6 @@ from training.learned import learning  # noqa: E402
 from training.stage_two import PRESETS, StageTwoTraining, main, trainer_on  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def base(tmp_path):
     return base_folder(tmp_path / "base")

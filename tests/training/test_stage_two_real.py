@@ -29,14 +29,6 @@ REAL = PRESETS["real"]
 WITH_HEAD = replace(WAN_FUN_CONTROL, occlusion=True)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_the_real_adapter_has_the_names_shapes_and_sizes_of_clears():
     """reference.md 2 and 7: 600 tensors, 87,490,560 parameters; a head of 884,865; 12 betas in each of 14 blocks."""
     with torch.device("meta"):
