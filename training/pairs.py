@@ -1,4 +1,4 @@
-"""Subtitled and clean crops for Stage I: draw, compress after drawing, bring to the working size, crop, label.
+"""Subtitled and clean crops for Stage I: draw, compress after drawing, bring to one of the prior's sizes, crop, label.
 
 A shard holds the pairs of one stretch of footage or one moving still. Shards are seeded by their own number, so an
 interrupted run goes on where it stopped and gives the same data. What is drawn stands in `training.mix`.
@@ -18,9 +18,8 @@ from clear_rt.burn.render import Overlay, render
 from clear_rt.burn.scripts import SCRIPTS, random_line
 from clear_rt.burn.styles import random_style
 from training.backgrounds import Clip, Stretch, UInt8, footage, moving_still, recast, stretches
-from training.drawn_pair import damage_pair, draw_pair
-from training.losses import pseudo_label
-from training.mix import MixConfig, check_same_mix, random_recipe
+from training.drawn_pair import damage_pair, draw_pair, label_of
+from training.mix import MixConfig, check_same_mix, random_recipe, random_short_side_px
 from training.recompressed import compressed, random_codec
 from training.shards import write_shards
 
@@ -38,7 +37,6 @@ __all__ = [
 ]
 
 CROP_HEIGHT_PX, CROP_WIDTH_PX = 160, 320
-SHORT_SIDE_PX = 360
 # Of the crops that are not to show what is labelled, those that show what stays, where something does.
 _STAYS_SHARE = 0.75
 
@@ -95,13 +93,13 @@ def make_pair(
     clip = recast(clip, rng)
     height, width = clip[0].shape[:2]
     recipe = random_recipe(rng, mix, portrait=height > width)
-    pair = draw_pair(clip, recipe, rng, text=bool(rng.random() < mix.text_share))
-    scale = SHORT_SIDE_PX / min(width, height)
+    drawn = draw_pair(clip, recipe, rng, text=bool(rng.random() < mix.text_share))
+    scale = random_short_side_px(rng, mix) / min(width, height)
     size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
-    pair = damage_pair(pair, recipe, size, str(rng.choice(["AREA", "BILINEAR", "BICUBIC"], p=[0.4, 0.4, 0.2])))
+    pair = damage_pair(drawn, recipe, size, str(rng.choice(["AREA", "BILINEAR", "BICUBIC"], p=[0.4, 0.4, 0.2])))
     last = len(pair.clean) - 1
     for t, on_text in ((last, True), (int(rng.integers(len(pair.clean))), bool(rng.random() < 0.5))):
-        label = pseudo_label(pair.subtitled[t], pair.clean[t])
+        label = label_of(drawn, recipe, size, t)
         stays = pair.stays if rng.random() < _STAYS_SHARE else np.zeros_like(pair.stays)
         at = _crop_at(label if on_text and label.any() else stays, rng)
         yield pair.subtitled[t][at], pair.clean[t][at], label[at]
