@@ -16,11 +16,16 @@ EMBEDDED = Path(__file__).parent / "bundles" / "clear-tiny"
 
 @dataclass(frozen=True, slots=True)
 class PriorSpec:
-    """The occlusion prior of a bundle: its ONNX graph, where that was read, and the working picture it was made for."""
+    """The occlusion prior of a bundle: its ONNX graph, where that was read, and the pictures that it was made for.
+
+    Text is looked for in pictures with a short side of `short_side_px`, and once found outlined in larger ones, up to
+    `outline_side_px`.
+    """
 
     path: Path
     graph: bytes = field(repr=False)
     short_side_px: int
+    outline_side_px: int
     multiple_px: int
     parameters: int
 
@@ -56,10 +61,14 @@ def open_bundle(folder: Path | None = None) -> Bundle:
 
 def _prior(entry: Entry, files: Files) -> PriorSpec:
     path, graph = files.read(entry)
+    short_side_px = entry.integer("short_side_px", 2, 4096)
+    # Bundles of versions before 0.3 have one size for both.
+    outlines = "outline_side_px" in entry.names()
     return PriorSpec(
         path=path,
         graph=graph,
-        short_side_px=entry.integer("short_side_px", 2, 4096),
+        short_side_px=short_side_px,
+        outline_side_px=entry.integer("outline_side_px", short_side_px, 4096) if outlines else short_side_px,
         multiple_px=entry.integer("multiple_px", 1, 256),
         parameters=entry.integer("parameters", 0, 10**12),
     )

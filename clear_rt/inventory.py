@@ -35,11 +35,13 @@ def _machine() -> dict[str, Any]:
 
 
 def _bundle(bundle: Bundle) -> dict[str, Any]:
+    prior = bundle.prior
     facts = {
         "name": bundle.name,
         "folder": str(bundle.folder),
         "engines": ", ".join(bundle.engines),
-        "prior": f"{bundle.prior.parameters / 1e6:.2f} M parameters, short side {bundle.prior.short_side_px} px",
+        "prior": f"{prior.parameters / 1e6:.2f} M parameters, "
+        f"short side {prior.short_side_px} px, to outline {prior.outline_side_px} px",
     }
     facts |= {"generator": "none: --fill membrane only"} if bundle.generator is None else _generator(bundle.generator)
     facts |= {"built": ", ".join(f"{name} {value}" for name, value in bundle.built.items())} if bundle.built else {}

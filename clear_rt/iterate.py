@@ -38,7 +38,7 @@ class CleanFrame:
 
     @property
     def matte(self) -> UInt8:
-        """uint8 [h, w] of the whole picture at the prior's working size: 255 where it was replaced, 0 where not."""
+        """uint8 [h, w] of the whole picture, at `shapes.outline_size`: 255 where it was replaced, 0 where not."""
         return self._cleaned.matte
 
     def rgb(self) -> UInt8:

@@ -17,7 +17,7 @@ from clear_rt.config import MatteConfig, RegionConfig
 from clear_rt.external_mask import masks
 from clear_rt.leading import Shown
 from clear_rt.matte import grow_and_feather, steady
-from clear_rt.prior import Prior
+from clear_rt.outlining import Outlining
 from clear_rt.regions import RegionRun, Timetable, without
 from clear_rt.relay import Relay
 from clear_rt.report import Stopwatch
@@ -31,13 +31,13 @@ QUEUE_FRAMES = 8
 QUEUE_BYTES = 1 << 26
 # Between threads that both take about the same time for every frame.
 STEADY_FRAMES = 3
-# What the prior sees around a region that the user drew tightly, in pixels of the working picture. Automatic regions
-# bring a margin of their own; without any, 6 % of the text's pixels were missed on the sample.
-CONTEXT_PX = 32
+# What the prior sees around a region that the user drew tightly: so much of the picture's short side. Automatic
+# regions bring a margin of their own; without any, 6 % of the text's pixels were missed on the sample.
+CONTEXT_SHARE = 0.09
 
 
 class Looked(NamedTuple):
-    """A frame with its working picture, where one was needed."""
+    """A frame with its picture as the prior sees it, where one was needed."""
 
     frame: frames.Frame
     rgb: UInt8 | None
@@ -61,7 +61,7 @@ class Matted(NamedTuple):
 def looked(
     info: frames.VideoInfo, size: Size, wanted: Callable[[frames.Frame], bool], first_frame: int = 0
 ) -> Generator[Looked, None, None]:
-    """All frames from `first_frame` on, those that are `wanted` with their picture at working size."""
+    """All frames from `first_frame` on, those that are `wanted` with their picture at `size`."""
     with closing(frames.read(info)) as pictures:
         for frame in islice(pictures, first_frame, None):
             yield Looked(frame, frame.rgb(size.height_px, size.width_px) if wanted(frame) else None)
@@ -85,8 +85,7 @@ class Matting:
         self,
         info: frames.VideoInfo,
         runs: list[RegionRun],
-        working: Size,
-        prior: Prior,
+        outlining: Outlining,
         region: RegionConfig,
         matte: MatteConfig,
         watch: Stopwatch,
@@ -95,12 +94,14 @@ class Matting:
         first_crop: int = 0,
         signs: Sequence[RegionRun] = (),
     ) -> None:
-        self._info, self._runs, self._working, self._prior = info, runs, working, prior
+        self._info, self._runs, self._outlining = info, runs, outlining
         self._signs = list(signs)
         self._region, self._config, self._watch, self._stop = region, matte, watch, stop
         self._picture = picture = Size(info.width_px, info.height_px)
-        margin_px = CONTEXT_PX if region.mode == "fixed" else 0
-        self._boxes = {run.box: grow(rescale(run.box, picture, working), margin_px, margin_px, working) for run in runs}
+        # A mask is read at the size of the maps, and nobody looks for anything.
+        size = outlining.working if region.mask is None else outlining.outline
+        margin_px = round(CONTEXT_SHARE * min(size)) if region.mode == "fixed" else 0
+        self._boxes = {run.box: grow(rescale(run.box, picture, size), margin_px, margin_px, size) for run in runs}
         self._first_frame, self._first_crop = first_frame, first_crop
         self._relay: Relay[UInt8] | None = None
 
@@ -148,10 +149,10 @@ class Matting:
         return [*self._region.keep, *(sign.box for sign in signs)]
 
     def _mapped(self, pass_name: str, first_map: int) -> Generator[Mapped, None, None]:
-        blank = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
+        blank = self._nothing()
         blank.flags.writeable = False
         read_table, table, signs = Timetable(self._runs), Timetable(self._runs), Timetable(self._signs)
-        reading = looked(self._info, self._working, lambda frame: bool(read_table.at(frame.index)), first_map)
+        reading = looked(self._info, self._outlining.working, lambda frame: bool(read_table.at(frame.index)), first_map)
         with (
             closing(self._ahead(self._watch.each(reading, f"{pass_name}decode"))) as pictures,
             closing(self._given()) as given,
@@ -163,7 +164,7 @@ class Matting:
                 if item.rgb is None:
                     yield Mapped(item.frame, (), blank)
                 else:
-                    compute = partial(self._occlusion, item.rgb, found, active, kept, f"{pass_name}prior")
+                    compute = partial(self._occlusion, item.frame, item.rgb, found, active, kept, f"{pass_name}prior")
                     with self._watch.stage(f"{pass_name}wait for prior"):
                         occlusion = self._shared(item.frame.index, compute)
                     yield Mapped(item.frame, active, occlusion)
@@ -178,17 +179,29 @@ class Matting:
     def _given(self) -> Generator[UInt8 | None, None, None]:
         """A map for every frame where somebody has them, else None for every frame."""
         if self._region.mask is not None:
-            yield from masks(self._region.mask, self._working)
+            yield from masks(self._region.mask, self._outlining.outline)
         while True:
             yield None
 
-    def _occlusion(self, rgb: UInt8, given: UInt8 | None, active: Active, kept: Sequence[Box], stage: str) -> UInt8:
+    def _nothing(self) -> UInt8:
+        return np.zeros((self._outlining.outline.height_px, self._outlining.outline.width_px), np.uint8)
+
+    def _occlusion(
+        self,
+        frame: frames.Frame,
+        rgb: UInt8,
+        given: UInt8 | None,
+        active: Active,
+        kept: Sequence[Box],
+        stage: str,
+    ) -> UInt8:
+        boxes = {self._boxes[run.box] for run in active}
         with self._watch.stage(stage):
-            occlusion = np.zeros((self._working.height_px, self._working.width_px), np.uint8)
-            for box in {self._boxes[run.box] for run in active}:
-                if given is None:
-                    np.maximum(occlusion, self._prior(rgb, box), out=occlusion)
-                else:
+            if given is None:
+                occlusion = self._outlining(frame, rgb, boxes)
+            else:
+                occlusion = self._nothing()
+                for box in boxes:
                     occlusion[box.slices] = given[box.slices]
         return without(occlusion, kept, self._picture)
 

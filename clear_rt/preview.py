@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from clear_rt.glance import glance
 from clear_rt.second_pass import Cleaned
 
 UInt8 = npt.NDArray[np.uint8]
@@ -13,7 +14,7 @@ GAP_PX = 4
 
 
 class Preview:
-    """A PNG of a few frames: source, occlusion map over the matte's outline, result, at the prior's working size.
+    """A PNG of a few frames: source, occlusion map over the matte's outline, result, each as `glance`.
 
     Every edited frame is a candidate; whenever twice as many as wanted are held, every second is dropped, so the rows
     spread over the run whatever its length.
@@ -34,13 +35,12 @@ class Preview:
             self._rows, self._every = self._rows[::2], self._every * 2
 
     def _row(self, cleaned: Cleaned) -> UInt8:
-        height, width = cleaned.occlusion.shape
-        source = cleaned.source.rgb(height, width)
-        shown = source // 3
-        shown[..., 0] = np.maximum(shown[..., 0], cleaned.occlusion)
-        shown[..., 1] = np.maximum(shown[..., 1], cleaned.matte // 2)
-        gap = np.full((height, GAP_PX, 3), 255, np.uint8)
-        return np.hstack([source, gap, shown, gap, cleaned.result.rgb(height, width)])
+        seen = glance(cleaned)
+        shown = seen.source // 3
+        shown[..., 0] = np.maximum(shown[..., 0], seen.occlusion)
+        shown[..., 1] = np.maximum(shown[..., 1], seen.matte // 2)
+        gap = np.full((len(shown), GAP_PX, 3), 255, np.uint8)
+        return np.hstack([seen.source, gap, shown, gap, seen.result])
 
     def page(self) -> UInt8 | None:
         """The picture, uint8 [h, w, 3]; None where no frame was changed."""

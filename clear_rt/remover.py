@@ -24,6 +24,7 @@ from clear_rt.config import RunConfig
 from clear_rt.errors import EngineError, InputError
 from clear_rt.generate import CropGenerator, fitting
 from clear_rt.matting import queue_frames
+from clear_rt.outlining import Outlining
 from clear_rt.prior import Prior
 from clear_rt.report import Report, Sign, Stopwatch, gpu_notes
 from clear_rt.resuming import Resuming
@@ -172,8 +173,8 @@ class Remover:
         return libraries | {"engine": side or self.engine.name, "GPU": "none" if gpu is None else gpu.name}
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
-        working = self._working(info)
-        return Subject(info, scanned.runs, self.config, working, self._prior, self._generator, scanned.signs)
+        outlining = Outlining.of(self.bundle.prior, self._prior, Size(info.width_px, info.height_px), self.config.matte)
+        return Subject(info, scanned.runs, self.config, outlining, self._generator, scanned.signs)
 
     def _working(self, info: frames.VideoInfo) -> Size:
         return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)

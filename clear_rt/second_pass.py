@@ -19,11 +19,10 @@ from clear_rt.contents_state import Start, start_of
 from clear_rt.generate import CropGenerator
 from clear_rt.leading import Shown
 from clear_rt.matting import Matted, Matting, queue_frames
-from clear_rt.prior import Prior
+from clear_rt.outlining import Outlining
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.resuming import Resuming
-from clear_rt.shapes import Size
 from clear_rt.states import StateError
 from clear_rt.telling import Progress
 from clear_rt.threads import Stop, spare_workers, spread
@@ -49,7 +48,7 @@ class Pass(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A video, its runs, and what they are edited by. `working` is the size of the prior's pictures.
+    """A video, its runs, and what they are edited by.
 
     The samples of `signs` are those of the source.
     """
@@ -57,8 +56,7 @@ class Subject(NamedTuple):
     info: frames.VideoInfo
     runs: Sequence[RegionRun]
     config: RunConfig
-    working: Size
-    prior: Prior
+    outlining: Outlining
     generator: CropGenerator | None
     signs: Sequence[RegionRun] = ()
 
@@ -129,8 +127,7 @@ def _from(
     matting = Matting(
         info,
         runs,
-        subject.working,
-        subject.prior,
+        subject.outlining,
         config.region,
         config.matte,
         watch,

@@ -126,6 +126,18 @@ def working_size(width_px: int, height_px: int, short_side_px: int = 360) -> Siz
     return Size(long, short) if width_px > height_px else Size(short, long)
 
 
+def outline_size(width_px: int, height_px: int, short_side_px: int, outline_side_px: int) -> Size:
+    """Size at which text is outlined once it is found: the picture's own, brought down to a short side of
+    `outline_side_px`, and up to `short_side_px`, at which text is looked for.
+
+    Its aspect ends where that of `working_size` does. Raises as `working_size`.
+    """
+    shortest, longest = sorted((width_px, height_px))
+    if short_side_px <= shortest <= outline_side_px and longest <= LONGEST_SIDE_RATIO * shortest:
+        return Size(width_px, height_px)
+    return working_size(width_px, height_px, min(max(shortest, short_side_px), outline_side_px))
+
+
 def fit_profile(box: Box, picture: Size, profiles: Sequence[Size]) -> Fit:
     """Smallest profile that holds `box`, and the box grown around its centre to the profile, inside the picture.
 

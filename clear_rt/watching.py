@@ -19,7 +19,7 @@ from clear_rt.preview import Preview
 from clear_rt.remover import Remover
 from clear_rt.report import Report
 from clear_rt.second_pass import Cleaned
-from clear_rt.shapes import working_size
+from clear_rt.shapes import Size, working_size
 from clear_rt.telling import Progress
 from clear_rt.text_file import write_text
 from clear_rt.watched import Watched
@@ -42,8 +42,8 @@ def watching(
 ) -> Iterator[Watching]:
     """Files of what was asked for appear at the end of a run that went well.
 
-    The comparison shows source and result side by side, each at the prior's working size. Where no text is found there
-    is no second pass, and neither it nor the preview is written.
+    The comparison shows source and result side by side, each at the size at which the prior looks for text. Where none
+    is found there is no second pass, and neither it nor the preview is written.
 
     Raises:
         OutputError: a name with the wrong extension, or a place that cannot be written.
@@ -59,7 +59,7 @@ def watching(
             writer = stack.enter_context(
                 frames.PlainWriter(asked.compare, 2 * size.width_px, size.height_px, info.rate, frames.RGB_TO_WATCH)
             )
-            watchers.append(lambda cleaned: writer.write(_pair(cleaned), cleaned.source.time_us))
+            watchers.append(lambda cleaned: writer.write(_pair(cleaned, size), cleaned.source.time_us))
         if asked.preview is not None:
             watchers.append(preview)
         if asked.report is not None:
@@ -90,7 +90,7 @@ def write_review(remover: Remover, source: Path, target: Path, progress: Progres
         closing(remover.cleaned(source, progress)) as found,
     ):
         for cleaned in found:
-            writer.write(_pair(cleaned), cleaned.source.time_us)
+            writer.write(_pair(cleaned, size), cleaned.source.time_us)
             changed += cleaned.result is not cleaned.source
     return changed
 
@@ -111,6 +111,5 @@ def _check(source: Path, target: Path, asked: Watched) -> None:
         taken.append(path)
 
 
-def _pair(cleaned: Cleaned) -> UInt8:
-    height, width = cleaned.occlusion.shape
-    return np.hstack([frame.rgb(height, width) for frame in (cleaned.source, cleaned.result)])
+def _pair(cleaned: Cleaned, size: Size) -> UInt8:
+    return np.hstack([frame.rgb(size.height_px, size.width_px) for frame in (cleaned.source, cleaned.result)])

@@ -146,7 +146,7 @@ def _copied_prior(source: Path | None, folder: Path) -> dict[str, Any]:
     prior = open_bundle(source).prior
     path = folder / "prior.onnx"
     path.write_bytes(prior.graph)
-    sizes = {name: getattr(prior, name) for name in ("short_side_px", "multiple_px", "parameters")}
+    sizes = {name: getattr(prior, name) for name in ("short_side_px", "outline_side_px", "multiple_px", "parameters")}
     return file_entry(path) | sizes
 
 

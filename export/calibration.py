@@ -33,6 +33,7 @@ from clear_rt.models.dit import PATCH
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import EncoderStep
 from clear_rt.noise import drawn
+from clear_rt.outlining import Outlining
 from clear_rt.pictures import HostPictures
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan
@@ -108,10 +109,11 @@ def windows(
 def _controls(info: frames.VideoInfo, spec: GeneratorSpec, codec: Encoder, prior: Bundle) -> Iterator[list[Floats]]:
     """The control latents [C, h, w] of a window of every run."""
     looking = Prior(OnnxEngine(prior), prior.prior.multiple_px)
-    working = working_size(info.width_px, info.height_px, prior.prior.short_side_px)
-    runs, picture = _runs(info, spec, looking, working), Size(info.width_px, info.height_px)
+    picture = Size(info.width_px, info.height_px)
+    runs = _runs(info, spec, looking, working_size(*picture, prior.prior.short_side_px))
     placements = {run: place(run.box, picture, spec.multiple_px, spec.max_pixels, spec.profiles) for run in runs}
-    shown = _drafted(info, runs, looking, working) if spec.draft else _plain(info)
+    outlining = Outlining.of(prior.prior, looking, picture, MatteConfig())
+    shown = _drafted(info, runs, outlining) if spec.draft else _plain(info)
     with closing(Leading(shown, info.path, placements, queue_frames(info), HostPictures(), Stopwatch())) as leading:
         for run in runs:
             yield list(
@@ -150,10 +152,8 @@ def _middle(run: RegionRun, most_frames: int) -> RegionRun:
     return replace(run, start_frame=run.start_frame + spare // 2, stop_frame=run.stop_frame - (spare - spare // 2))
 
 
-def _drafted(
-    info: frames.VideoInfo, runs: list[RegionRun], prior: Prior, working: Size
-) -> Generator[Shown, None, None]:
-    matting = Matting(info, runs, working, prior, RegionConfig(), MatteConfig(), Stopwatch())
+def _drafted(info: frames.VideoInfo, runs: list[RegionRun], outlining: Outlining) -> Generator[Shown, None, None]:
+    matting = Matting(info, runs, outlining, RegionConfig(), MatteConfig(), Stopwatch())
     # Not `leading`: it keeps every map for a pass behind it, and there is none.
     with closing(matting.writing()) as matted:
         for item, matte in matted:

@@ -17,7 +17,8 @@ from clear_rt.export.stored import file_entry, without_origin
 from clear_rt.export.to_onnx import traced
 from clear_rt.models.prior import MULTIPLE_PX, ConvNorm, PriorGraph, PriorNet
 
-SHORT_SIDE_PX = 360
+# What it is trained on: `training.mix`.
+SHORT_SIDE_PX, OUTLINE_SIDE_PX = 360, 720
 # 3 * 8192 rows or columns at most: 16K pictures are scaled long before they reach the graph.
 _MAX_BLOCKS = 1536
 
@@ -56,6 +57,7 @@ def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
     program.save(target)
     return file_entry(target) | {
         "short_side_px": SHORT_SIDE_PX,
+        "outline_side_px": OUTLINE_SIDE_PX,
         "multiple_px": MULTIPLE_PX,
         "parameters": sum(p.numel() for p in net.parameters()),
     }

@@ -15,6 +15,10 @@ import numpy as np
 from clear_rt.bundle import Bundle, open_bundle
 from clear_rt.errors import EngineError
 from clear_rt.generator import GeneratorSpec, StepTable
+from clear_rt.outlining import Outlining
+from clear_rt.prior import Prior
+from clear_rt.runtime.engine import Engine
+from clear_rt.shapes import Size
 from clear_rt.states import StateError
 
 BLOCK_PX, CHANNELS = 8, 16
@@ -53,6 +57,11 @@ def spec(**changes: object) -> GeneratorSpec:
 def bundle(generator: GeneratorSpec | None = None) -> Bundle:
     """The embedded bundle with a generator beside its prior."""
     return replace(open_bundle(), name="blocks", generator=generator or spec())
+
+
+def outlining(engine: Engine, size: Size) -> Outlining:
+    """Of pictures that are looked at in their own size, once."""
+    return Outlining(Prior(engine, bundle().prior.multiple_px), size, size, seen_level=52)
 
 
 def block_means(pictures: np.ndarray) -> np.ndarray:

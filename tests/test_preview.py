@@ -5,6 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 
+from clear_rt.glance import glance
 from clear_rt.preview import GAP_PX, ROWS, Preview
 from clear_rt.remover import Remover
 from clear_rt.second_pass import Cleaned
@@ -77,3 +78,14 @@ def test_both_files_show_the_run(subtitled, tmp_path):
         (picture,) = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
     assert picture.shape[1] == 3 * left.shape[1] + 2 * GAP_PX
     assert picture[: left.shape[0], : left.shape[1]].std() > 20
+
+
+def test_what_was_outlined_in_more_pixels_is_shown_in_fewer():
+    occlusion = np.zeros((720, 1280), np.uint8)
+    occlusion[401, 801] = 200
+    source = Flat(90)
+    seen = glance(Cleaned(source, Flat(91), occlusion, 255 - occlusion))
+    assert {part.shape[:2] for part in seen} == {(360, 640)}
+    assert np.argwhere(seen.occlusion).tolist() == [[200, 400]]
+    assert seen.occlusion[200, 400] == 200
+    assert (seen.matte == 255).all()

@@ -19,12 +19,11 @@ from clear_rt.generate import CropGenerator
 from clear_rt.leading import Leading
 from clear_rt.matting import Matting
 from clear_rt.pictures import HostPictures
-from clear_rt.prior import Prior
 from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Box, Size
 from clear_rt.states import StateError, packed, unpacked
-from tests.block_engine import BlockEngine, bundle, spec
+from tests.block_engine import BlockEngine, outlining, spec
 from tests.numbered_scene import SIZE, TEXT, numbered_scene
 
 COUNT = 60
@@ -244,8 +243,8 @@ def test_drafts_and_mattes_are_the_same(scene, first, with_state):
 
         def shown(start):
             matting = Matting(
-                scene, OVERLAPPING, working, Prior(engine, bundle().prior.multiple_px), RegionConfig(), MatteConfig(),
-                Stopwatch(), first_frame=first, first_crop=start.first_crop,
+                scene, OVERLAPPING, outlining(engine, working), RegionConfig(), MatteConfig(), Stopwatch(),
+                first_frame=first, first_crop=start.first_crop,
             )  # fmt: skip
             mattings.append((start, matting))
             return matting.leading()

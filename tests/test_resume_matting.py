@@ -11,11 +11,10 @@ import pytest
 from clear_rt import frames
 from clear_rt.config import MatteConfig, RegionConfig
 from clear_rt.matting import Matting
-from clear_rt.prior import Prior
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Box, Size
-from tests.block_engine import BlockEngine, bundle
+from tests.block_engine import BlockEngine, outlining
 from tests.numbered_scene import SIZE, TEXT, numbered_scene
 
 COUNT, REACH = 30, 3
@@ -63,8 +62,8 @@ class Brightness(BlockEngine):
 
 def _mattes(info, region, engine, **first):
     matting = Matting(
-        info, RUNS, Size(SIZE.width_px, SIZE.height_px), Prior(engine, bundle().prior.multiple_px), region,
-        MatteConfig(reach_frames=REACH), Stopwatch(), **first,
+        info, RUNS, outlining(engine, Size(SIZE.width_px, SIZE.height_px)), region, MatteConfig(reach_frames=REACH),
+        Stopwatch(), **first,
     )  # fmt: skip
     with closing(matting.writing()) as writing:
         return {

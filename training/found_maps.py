@@ -18,7 +18,7 @@ from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.weights import check
 from clear_rt.prior import Prior
 from clear_rt.runtime.engine import open_engine
-from clear_rt.shapes import working_size
+from clear_rt.shapes import outline_size
 from training.networks_resnet import ResNetPrior
 from training.paired_videos import covering
 
@@ -40,15 +40,15 @@ def finder(weights: Path | None, device: str) -> Finder:
 
 
 class Embedded:
-    """As `Finder`, in the size in which the runtime shows pictures to its prior."""
+    """As `Finder`, in the size in which the runtime has its prior outline text."""
 
     def __init__(self) -> None:
         bundle = open_bundle()
         self._prior = Prior(open_engine("onnx", bundle, generates=False), bundle.prior.multiple_px)
-        self._short_side_px = bundle.prior.short_side_px
+        self._sides_px = bundle.prior.short_side_px, bundle.prior.outline_side_px
 
     def __call__(self, picture: UInt8) -> UInt8:
-        size = working_size(picture.shape[1], picture.shape[0], self._short_side_px)
+        size = outline_size(picture.shape[1], picture.shape[0], *self._sides_px)
         return self._prior(np.ascontiguousarray(covering(picture, *size)))
 
 

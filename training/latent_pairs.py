@@ -39,8 +39,8 @@ COMPRESSED_SHARE = 0.75
 # Captions that come or go within the clip: what they hide can be seen in other frames.
 PARTIAL_SHARE = 0.2
 FAINT_SHARE, FAINTEST = 0.1, 0.4
-# The prior was trained on pictures with this many rows (Stage I).
-_PRIOR_ROWS_PX = 360
+# The most rows at which the prior outlines text.
+_PRIOR_ROWS_PX = 720
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from clear_rt.bench.samples import Clock, Samples
 from clear_rt.config import CompositeConfig, MatteConfig, WriteConfig
 from clear_rt.crops import place
 from clear_rt.matte import grow_and_feather
+from clear_rt.outlining import Outlining
 from clear_rt.pictures import Pictures
 from clear_rt.prior import Prior
 from clear_rt.profiles import Profile
-from clear_rt.shapes import Size, rescale, working_size
+from clear_rt.shapes import Size, rescale
 from clear_rt.side import side_of
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def measure_pictures(
     assert spec is not None
     clock, info = Clock(settle()), frames.probe(clip.path)
     decoded = _decode(clock, info, min(WARMUP_FRAMES + frames_measured, clip.frames))
-    working = working_size(*profile.picture, bundle.prior.short_side_px)
-    matte = _matte(clip.covered, working)
-    looks = _looks(Prior(engine, bundle.prior.multiple_px), profile, working)
+    prior = Prior(engine, bundle.prior.multiple_px)
+    outlining = Outlining.of(bundle.prior, prior, profile.picture, MatteConfig())
+    matte = _matte(clip.covered, outlining.outline)
+    looks = _looks(outlining, profile)
     fills = _fills(side_of(engine).pictures, spec, profile, matte)
     results = []
     for i, frame in enumerate(decoded):
@@ -78,13 +80,14 @@ def _decode(clock: Clock, info: frames.VideoInfo, count: int) -> list[frames.Fra
     return found
 
 
-def _looks(prior: Prior, profile: Profile, working: Size) -> Callable[[Clock, frames.Frame], None]:
+def _looks(outlining: Outlining, profile: Profile) -> Callable[[Clock, frames.Frame], None]:
     """The prior inside the region, as for every frame of a run; the scan before looks at whole pictures, at few."""
+    working = outlining.working
     box = rescale(profile.box, profile.picture, working)
 
     def look(clock: Clock, frame: frames.Frame) -> None:
         rgb = frame.rgb(working.height_px, working.width_px)
-        clock.timed(PRIOR, lambda: prior(rgb, box))
+        clock.timed(PRIOR, lambda: outlining(frame, rgb, [box]))
 
     return look
 
@@ -104,9 +107,9 @@ def _fills(
     return fill
 
 
-def _matte(covered: NDArray[np.bool_], working: Size) -> NDArray[np.uint8]:
-    """The matte uint8 [h, w] of a working picture that a perfect prior would lead to."""
-    rows = np.arange(working.height_px) * covered.shape[0] // working.height_px
-    columns = np.arange(working.width_px) * covered.shape[1] // working.width_px
+def _matte(covered: NDArray[np.bool_], outline: Size) -> NDArray[np.uint8]:
+    """The matte uint8 [h, w] that a perfect prior would lead to, at the size at which text is outlined."""
+    rows = np.arange(outline.height_px) * covered.shape[0] // outline.height_px
+    columns = np.arange(outline.width_px) * covered.shape[1] // outline.width_px
     config = MatteConfig()
     return grow_and_feather(covered[rows[:, None], columns], config.dilate_px, config.feather_px)

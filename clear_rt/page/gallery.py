@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_rt.glance import glance
 from clear_rt.second_pass import Cleaned
 
 UInt8 = NDArray[np.uint8]
@@ -15,7 +16,7 @@ MOST_FRAMES = 12
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Pictures uint8 [h, w, 3] of the prior's working size."""
+    """Pictures uint8 [h, w, 3], as `glance`."""
 
     index: int
     time_us: int
@@ -49,9 +50,6 @@ class Gallery:
 
 def _shown(cleaned: Cleaned) -> Shown:
     """The map is white where there is text, the matte around it red."""
-    height_px, width_px = cleaned.occlusion.shape
-    frame, result = cleaned.source, cleaned.result
-    seen = cleaned.occlusion
-    painted = np.stack([np.maximum(seen, cleaned.matte // 2), seen, seen], axis=2)
-    source_rgb, result_rgb = (each.rgb(height_px, width_px) for each in (frame, result))
-    return Shown(frame.index, frame.time_us, source_rgb, painted, result_rgb)
+    seen, frame = glance(cleaned), cleaned.source
+    painted = np.stack([np.maximum(seen.occlusion, seen.matte // 2), seen.occlusion, seen.occlusion], axis=2)
+    return Shown(frame.index, frame.time_us, seen.source, painted, seen.result)
