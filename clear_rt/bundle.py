@@ -62,7 +62,7 @@ def open_bundle(folder: Path | None = None) -> Bundle:
 def _prior(entry: Entry, files: Files) -> PriorSpec:
     path, graph = files.read(entry)
     short_side_px = entry.integer("short_side_px", 2, 4096)
-    # Bundles of versions before 0.3 have one size for both.
+    # Older bundles have one size for both.
     outlines = "outline_side_px" in entry.names()
     return PriorSpec(
         path=path,

@@ -14,7 +14,8 @@ from clear_rt.burn.damage.damage import Damage
 from clear_rt.burn.fonts import installed_faces
 from clear_rt.burn.looks import LOOKS
 from clear_rt.burn.recipe import Recipe
-from training.drawn_pair import damage_pair, draw_pair
+from training.drawn_pair import DrawnPair, damage_pair, draw_pair, label_of
+from training.losses import pseudo_label
 
 pytestmark = pytest.mark.skipif(not installed_faces("en"), reason="fonts of the [eval] extra are missing")
 
@@ -97,3 +98,35 @@ def test_now_and_then_there_are_lines_at_both_edges():
         assert rows.max() > 90
         both += bool(rows.min() < 90)
     assert 1 <= both <= 8
+
+
+def test_the_label_is_of_the_pair_before_its_codec():
+    large = replace(LOOKS["always"], style=replace(LOOKS["always"].style, size_share=0.2))
+    told = recipe(damage=Damage(grain=6.0, jpeg=20, codec="h264", rate=36), look=large)
+    pair = draw_pair(clip(), told, np.random.default_rng(1), text=True)
+    label = label_of(pair, told, (320, 180), 2) > 0
+    drawn = apart(pair, 2)
+    # All of the text but its faintest edges, and one pixel around it.
+    assert label[drawn].mean() > 0.9
+    padded = np.pad(drawn, 1)
+    near = np.logical_or.reduce([padded[y : y + 180, x : x + 320] for y in range(3) for x in range(3)])
+    assert not (label & ~near).any()
+    worn = damage_pair(pair, told, (320, 180), "AREA")
+    assert pseudo_label(worn.subtitled[2], worn.clean[2])[~near].any()
+
+
+def test_the_label_is_at_the_size_that_is_shown():
+    told = recipe()
+    pair = draw_pair(clip(), told, np.random.default_rng(1), text=True)
+    assert label_of(pair, told, (640, 360), 0).shape == (360, 640)
+    plain = draw_pair(clip(), told, np.random.default_rng(1), text=False)
+    assert not label_of(plain, told, (640, 360), 0).any()
+
+
+def test_the_label_is_combed_as_the_picture_is():
+    """A caption that is there from the second picture on: the first rows of the first picture are woven into it."""
+    pair = draw_pair(clip(), recipe(), np.random.default_rng(1), text=True)
+    late = DrawnPair([pair.clean[0], *pair.subtitled[1:]], pair.clean, pair.stays)
+    told = recipe(damage=Damage(combed=5, cadence=5))
+    rows = label_of(late, told, (320, 180), 1).sum(axis=1), label_of(late, recipe(), (320, 180), 1).sum(axis=1)
+    assert 0 < rows[0].sum() < 0.9 * rows[1].sum()

@@ -12,7 +12,7 @@ pytest.importorskip("PIL", reason="captions are drawn with Pillow: pip install '
 from clear_rt.burn.fonts import installed_faces
 from clear_rt.burn.scripts import SCRIPTS, VERTICAL
 from clear_rt.errors import ConfigError
-from training.mix import MIX, MixConfig, check_same_mix, random_recipe
+from training.mix import MIX, MixConfig, check_same_mix, random_recipe, random_short_side_px
 
 needs_fonts = pytest.mark.skipif(
     not all(installed_faces(name) for name in SCRIPTS), reason="fonts of the [eval] extra are missing"
@@ -80,5 +80,13 @@ def test_a_folder_keeps_its_mix(tmp_path):
 
 def test_shards_without_a_mix_are_of_the_first(tmp_path):
     (tmp_path / "shard-003.npy").write_bytes(b"")
-    with pytest.raises(ConfigError, match="version 1, now asked for version 2"):
+    with pytest.raises(ConfigError, match="version 1, now asked for version 3"):
         check_same_mix(tmp_path, MixConfig())
+
+
+def test_half_of_the_clips_are_shown_larger():
+    rng, mix = np.random.default_rng(0), MixConfig()
+    sides = np.array([random_short_side_px(rng, mix) for _ in range(2000)])
+    assert 0.45 < (sides > 360).mean() < 0.55
+    assert (sides.min(), sides.max()) == (360, 720)
+    assert {random_short_side_px(rng, MixConfig(fine_share=0.0)) for _ in range(100)} == {360}

@@ -198,7 +198,7 @@ def test_shards_of_an_earlier_mix_are_refused_before_any_is_drawn(tmp_path, monk
     monkeypatch.setattr(pairs, "write_shards", lambda *_: pytest.fail("shards were drawn"))
     np.save(tmp_path / "shard-000.npy", np.zeros(1))
     with pytest.raises(
-        ConfigError, match=r"was drawn with version 1, now asked for version 2; give the same, or another"
+        ConfigError, match=r"was drawn with version 1, now asked for version 3; give the same, or another"
     ):
         pairs.synthesise(tmp_path, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["shard-000.npy"]
