@@ -52,10 +52,11 @@ class Mapped(NamedTuple):
 
 
 class Matted(NamedTuple):
-    """A mapped frame with its matte."""
+    """A mapped frame with its matte, and the boxes in which nothing is changed."""
 
     mapped: Mapped
     matte: UInt8
+    kept: Sequence[Box]
 
 
 def looked(
@@ -116,7 +117,7 @@ class Matting:
 
     def _shown(self) -> Generator[Shown, None, None]:
         with closing(self._matted("lead: ", self._first_crop)) as matted:
-            for item, matte in matted:
+            for item, matte, _ in matted:
                 yield item.frame, matte
 
     def _matted(self, pass_name: str, first_frame: int) -> Generator[Matted, None, None]:
@@ -125,8 +126,8 @@ class Matting:
             waiting: deque[Mapped] = deque()
             mapped = self._watch.each(all_mapped, f"{pass_name}wait for maps")
             mattes = self._mattes(_maps(mapped, waiting), first_map)
-            for matte in self._watch.each(mattes, f"{pass_name}matte"):
-                made = Matted(waiting.popleft(), matte)
+            for matte, kept in self._watch.each(mattes, f"{pass_name}matte"):
+                made = Matted(waiting.popleft(), matte, kept)
                 if made.mapped.frame.index >= first_frame:
                     yield made
 
@@ -134,15 +135,16 @@ class Matting:
         """The first frame whose map counts for a matte from `first_frame` on."""
         return max(0, first_frame - self._config.reach_frames)
 
-    def _mattes(self, maps: Iterable[UInt8], first_map: int) -> Iterator[UInt8]:
-        """A matte per map, without what is to be kept. A mask is no guess: it is grown, and that is all."""
+    def _mattes(self, maps: Iterable[UInt8], first_map: int) -> Iterator[tuple[UInt8, list[Box]]]:
+        """A matte per map, without what is to be kept, and this. A mask is no guess: it is grown, and that is all."""
         config, signs = self._config, Timetable(self._signs)
         if self._region.mask is None:
             mattes = steady(maps, config)
         else:
             mattes = (grow_and_feather(found > 0, config.dilate_px, config.feather_px) for found in maps)
         for frame, matte in enumerate(mattes, first_map):
-            yield without(matte, self._kept(signs.at(frame)), self._picture)
+            kept = self._kept(signs.at(frame))
+            yield without(matte, kept, self._picture), kept
 
     def _kept(self, signs: Active) -> list[Box]:
         """Boxes in which nothing is changed while these signs are there."""

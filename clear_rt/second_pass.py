@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from clear_rt import frames
 from clear_rt.canvas import Array
-from clear_rt.composite import paste
+from clear_rt.composite import paste, restored
 from clear_rt.config import RunConfig
 from clear_rt.contents import Contents
 from clear_rt.contents_state import Start, start_of
@@ -166,13 +166,16 @@ def _edits(
 
 def _cleaned(config: RunConfig, contents: Contents | None, edit: _Edit) -> Cleaned:
     """A frame with the text of its runs replaced."""
-    item, matte = edit.matted
+    item, matte, kept = edit.matted
     result = item.frame
     for i, run in enumerate(item.runs):
         if contents is None:
             result = paste(result, run.box, matte, config.composite)
         else:
             result = contents.pasted(result, run, matte, config.composite, edit.generated[i])
+    if config.composite.mode == "off" and item.runs:
+        # The matte leaves out what is kept, and this mode does not look at it.
+        result = restored(result, item.frame, kept)
     return Cleaned(item.frame, result, item.occlusion, matte)
 
 

@@ -156,7 +156,7 @@ def _drafted(info: frames.VideoInfo, runs: list[RegionRun], outlining: Outlining
     matting = Matting(info, runs, outlining, RegionConfig(), MatteConfig(), Stopwatch())
     # Not `leading`: it keeps every map for a pass behind it, and there is none.
     with closing(matting.writing()) as matted:
-        for item, matte in matted:
+        for item, matte, _ in matted:
             yield item.frame, matte
 
 

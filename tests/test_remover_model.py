@@ -106,6 +106,21 @@ def test_every_frame_of_a_run_gets_its_own_content(tmp_path, policy):
     assert {"encode latents", "denoise", "decode latents", "lead: decode"} <= set(report.stage_seconds)
 
 
+def test_what_is_kept_is_kept_without_a_composite(tmp_path):
+    """An odd box in the middle of the text: chroma samples that any of its pixels shares are the source's, too."""
+    source, keep = numbered_scene(tmp_path / "in.mkv", 12, [(0, 12, TEXT)]), Box(TEXT.x_px + 11, TEXT.y_px + 1, 21, 7)
+    report = _remove(source, tmp_path / "out.mkv", _config(region=RegionConfig(keep=(keep,))))
+    (run,) = report.runs
+    inside = 0
+    for was, now in zip(frames.read(source), frames.read(tmp_path / "out.mkv"), strict=True):
+        for before, after in zip(was.planes, now.planes, strict=True):
+            box = plane_box(keep, before.step_x_px, before.step_y_px).slices
+            np.testing.assert_array_equal(before.samples[box], after.samples[box])
+        text = plane_box(run.box, 1, 1).slices
+        inside += int((was.planes[0].samples[text] != now.planes[0].samples[text]).sum())
+    assert inside > 0
+
+
 @pytest.mark.parametrize("mode", ["membrane", "paste"])
 def test_nothing_outside_the_matte_changes(tmp_path, mode):
     source, seen = numbered_scene(tmp_path / "in.mkv", 40, [(5, 36, TEXT)], pixel_format="yuv420p"), []

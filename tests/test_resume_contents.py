@@ -253,7 +253,7 @@ def test_drafts_and_mattes_are_the_same(scene, first, with_state):
         contents, found = _contents(scene, shown, OVERLAPPING, engine, draft=True, begin=begin), {}
         ((start, matting),) = mattings
         with contents, closing(matting.writing()) as writing:
-            for (frame, active, occlusion), matte in writing:
+            for (frame, active, occlusion), matte, _ in writing:
                 made = [contents.next_of(run).tobytes() for run in active]
                 found[frame.index] = made, occlusion.tobytes(), matte.tobytes()
         # Where no crop is needed any more nobody leads, and the last maps wait in vain.

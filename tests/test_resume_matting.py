@@ -67,7 +67,8 @@ def _mattes(info, region, engine, **first):
     )  # fmt: skip
     with closing(matting.writing()) as writing:
         return {
-            frame.index: (active, occlusion.tobytes(), matte.tobytes()) for (frame, active, occlusion), matte in writing
+            frame.index: (active, occlusion.tobytes(), matte.tobytes())
+            for (frame, active, occlusion), matte, _ in writing
         }
 
 
