@@ -7,7 +7,7 @@ command can be stopped at any moment and run again with the same options: shards
 the end of a stage) are picked up. What the data are drawn from, and what they must never be, stands in
 `training/materials.py`. `--backbone resnet50 --device cuda` is the paper's size, on the same pairs or, with `--videos`,
 on those of a folder (`training.paired_videos`); its prior is left as `prior.safetensors`, which no bundle takes but
-`training.encoded_videos` does.
+`training.encoded_videos` does. `--begin BUNDLE` goes on from a bundle's prior (`training.prior_start`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +25,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clear_rt.errors import ClearError
+from clear_rt.bundle import open_bundle
+from clear_rt.errors import ClearError, ConfigError
 from clear_rt.export.prior import load_prior, write_bundle
+from clear_rt.models.prior import PriorNet
 from clear_rt.threads import ahead
 from training.losses import stage_one
 from training.materials import HELD_OUT, PACKAGES, STILLS, TRAINING
@@ -34,6 +37,7 @@ from training.networks import StageOne, StageOneNetwork
 from training.networks_resnet import ResNetStageOne
 from training.paired_videos import write_pairs
 from training.pairs import synthesise
+from training.prior_start import begin_at
 from training.resumable import Resumable, StageConfig, learning_rate
 
 Backbone = Literal["small", "resnet50"]
@@ -44,7 +48,7 @@ class TrainConfig(StageConfig):
     """Sizes that suit two cores; a GPU run changes `steps`, `batch` and `device` only. The paper's: `PRESETS`.
 
     A step takes `accumulate` batches. `backbone_weights` is a file of ImageNet weights for resnet50, `mix` the version
-    of what pairs are drawn from.
+    of what pairs are drawn from, `begin` the bundle whose prior training begins at.
     """
 
     steps: int = 7200
@@ -58,6 +62,11 @@ class TrainConfig(StageConfig):
     accumulate: int = 1
     warm_up_steps: int = 200
     mix: int = MIX
+    begin: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.begin is not None and self.backbone != "small":
+            raise ConfigError(f"--begin takes the prior of a bundle, which is small, not {self.backbone}; leave it out")
 
 
 # The paper's 2e-5 (appendix B), else the released code's (reference.md 8.1): 20 pictures of a video to a batch, four
@@ -66,7 +75,17 @@ PRESETS: dict[Backbone, TrainConfig] = {
     "small": TrainConfig(),
     "resnet50": TrainConfig(backbone="resnet50", peak_lr=2e-5, batch=20, accumulate=4, warm_up_steps=500),
 }
-_BEFORE = {"backbone": "small", "backbone_weights": None, "accumulate": 1, "warm_up_steps": 200, "mix": 1}
+_BEFORE = {
+    "backbone": "small",
+    "backbone_weights": None,
+    "accumulate": 1,
+    "warm_up_steps": 200,
+    "mix": 1,
+    "begin": None,
+}
+
+
+_OPTIONS = ("seed", "steps", "batch", "peak_lr", "device", "backbone_weights", "begin")
 
 
 class Crops:
@@ -135,6 +154,14 @@ class Trainer(Resumable):
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.peak_lr, weight_decay=config.weight_decay)
         self.resume()
 
+    def begin(self, crops: Crops) -> None:
+        """Before the first step: the prior as the bundle of `config.begin` has it. Raises BundleError as `begin_at`."""
+        if self.step == 0 and self.config.begin is not None:
+            pictures, *_ = crops.batch(np.linspace(0, crops.count(False) - 1, 64).astype(int), False)
+            prior = self.model.prior
+            assert isinstance(prior, PriorNet)
+            begin_at(prior, open_bundle(Path(self.config.begin)).prior.graph, pictures.to(self.config.device))
+
     def trained_with(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Checkpoints of earlier versions do not say it, or not all of it: `_BEFORE`, or else what it is now."""
         return asdict(self.config) | _BEFORE | state.get("config", {})
@@ -198,8 +225,11 @@ def measured(trainer: Trainer, crops: Crops) -> dict[str, float]:
 def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -> dict[str, Any]:
     """What a bundle's manifest says of its prior's training."""
     clips = {name: digest for package in PACKAGES for _, name, digest in package.members if name in TRAINING}
+    options = f"--seed {config.seed} --steps {config.steps} --batch {config.batch} --peak-lr {config.peak_lr}"
+    begun = None if config.begin is None else sha256(open_bundle(Path(config.begin)).prior.graph).hexdigest()
     return {
-        "command": f"python -m training.prior --seed {config.seed} --steps {config.steps} --batch {config.batch}",
+        "command": f"python -m training.prior {options}",
+        "begun_at_sha256": begun,
         "clips_sha256": clips,
         "stills": list(STILLS),
         "never_used": list(HELD_OUT),
@@ -214,6 +244,7 @@ def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
     """Train the first `stages` stages on the run's shards; after the last one, export what the checkpoint holds."""
     run, config = trainer.run, trainer.config
     crops = Crops(run / "pairs")
+    trainer.begin(crops)
     trainer.record({"config": asdict(config), "crops": crops.count(False), "validation": crops.count(True)})
     for stage in range(1, stages + 1):
         train_stage(trainer, crops, config.steps * stage // config.stages)
@@ -234,6 +265,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, help="a folder of X.mp4 and X_with_subtitle.mp4 instead of drawn pairs")
     for name in ("seed", "steps", "batch"):
         parser.add_argument(f"--{name}", type=int, help="as the backbone's preset has it if left out")
+    parser.add_argument("--peak-lr", type=float, help="as the backbone's preset has it if left out")
+    parser.add_argument("--begin", help="a bundle whose prior training begins at, in the place of random weights")
     parser.add_argument("--device", default=TrainConfig().device)
     parser.add_argument(
         "--stages", type=int, default=TrainConfig().stages, help="run this many of the training stages, then stop"
@@ -244,9 +277,9 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
-    given = {name: getattr(arguments, name) for name in ("seed", "steps", "batch", "device", "backbone_weights")}
-    config = replace(PRESETS[arguments.backbone], **{n: v for n, v in given.items() if v is not None})
+    given = {name: getattr(arguments, name) for name in _OPTIONS}
     try:
+        config = replace(PRESETS[arguments.backbone], **{n: v for n, v in given.items() if v is not None})
         # Before the pairs are drawn: those of another seed must not get among what is there.
         trainer = Trainer(arguments.run, config)
         if arguments.videos is None:
