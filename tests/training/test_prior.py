@@ -80,7 +80,7 @@ def test_what_is_exported_is_what_was_validated(run, monkeypatch):
     assert_equal(exported["net"].state_dict(), trainer.average.module.prior.state_dict())
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     assert exported["notes"]["validation"] == {name: last[name] for name in ("iou", "recall", "false_alarm_share")}
-    assert exported["notes"]["command"].endswith("--seed 3 --steps 5 --batch 2")
+    assert exported["notes"]["command"].endswith("--seed 3 --steps 5 --batch 2 --peak-lr 0.003")
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"steps": 6}, {"batch": 3}, {"peak_lr": 0.1}])
