@@ -1,7 +1,4 @@
-"""The trained prior to an ONNX graph and its entry in a bundle's manifest.
-
-python -m clear_rt.export.prior runs/prior/checkpoint.pt clear_rt/bundles/clear-tiny --training notes.json
-"""
+"""The trained prior to an ONNX graph and its entry in a bundle's manifest."""
 
 from __future__ import annotations
 
@@ -64,14 +61,16 @@ def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
 
 
 def write_bundle(net: PriorNet, folder: Path, training: dict[str, Any]) -> None:
-    """Make or replace the bundle `folder`: the prior, no generator, and what it was trained on and measured at."""
+    """Make the bundle `folder`, or replace the prior of the one that is there, whose generator stays.
+
+    `training` is what the prior was trained on and measured at.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {
-        "format": FORMAT,
-        "name": folder.name,
-        "engines": ["onnx"],
-        "prior": export_prior(net, folder / "prior.onnx"),
-        "generator": None,
-        "training": training,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    path = folder / "manifest.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    told = before.get("training", {})
+    manifest = {"format": FORMAT, "name": folder.name, "engines": ["onnx"]} | before
+    manifest["prior"] = export_prior(net, folder / "prior.onnx")
+    manifest.setdefault("generator", None)
+    manifest["training"] = {"prior": training} | {name: told[name] for name in ("generator",) if name in told}
+    path.write_text(json.dumps(manifest, indent=2) + "\n")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +15,8 @@ pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip ins
 
 import onnxruntime  # noqa: E402
 
-from clear_rt.export.prior import export_prior, fold_norms, load_prior  # noqa: E402
+from clear_rt.bundle import EMBEDDED, open_bundle  # noqa: E402
+from clear_rt.export.prior import export_prior, fold_norms, load_prior, write_bundle  # noqa: E402
 from clear_rt.models.prior import PriorGraph, PriorNet  # noqa: E402
 
 
@@ -75,3 +79,24 @@ def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
     torch.save({"average": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(Exception, match=r"(?i)weights.only"):
         load_prior(tmp_path / "evil.pt")
+
+
+def test_a_new_bundle_holds_the_prior_alone(net, tmp_path):
+    write_bundle(copy.deepcopy(net), tmp_path / "new", {"steps": 3})
+    bundle = open_bundle(tmp_path / "new")
+    assert (bundle.name, bundle.generator, bundle.engines) == ("new", None, ("onnx",))
+    assert (bundle.prior.short_side_px, bundle.prior.outline_side_px) == (360, 720)
+    assert json.loads((tmp_path / "new" / "manifest.json").read_text())["training"] == {"prior": {"steps": 3}}
+
+
+def test_another_prior_leaves_the_generator_as_it_is(net, tmp_path):
+    folder = shutil.copytree(EMBEDDED, tmp_path / "clear-tiny")
+    write_bundle(copy.deepcopy(net), folder, {"steps": 3})
+    before, after = open_bundle(), open_bundle(folder)
+    assert after.prior.graph != before.prior.graph
+    assert after.generator == replace(before.generator, graphs=after.generator.graphs)
+    assert after.generator.graphs.keys() == before.generator.graphs.keys()
+    told = [json.loads((path / "manifest.json").read_text()) for path in (EMBEDDED, folder)]
+    assert told[0].keys() == told[1].keys()
+    assert told[0]["training"]["generator"] == told[1]["training"]["generator"]
+    assert told[1]["training"]["prior"] == {"steps": 3}
