@@ -27,10 +27,12 @@ LEAST_NEARBY_PX = 6
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    """`part` holds every low pixel and a block around it, from block to block; None where there is none."""
+
     low: Bools
     high: Bools
     sure: Bools
-    any_low: bool
+    part: tuple[slice, slice] | None
     any_sure: bool
 
 
@@ -87,22 +89,32 @@ def near_text(mask: Bools, sure: Bools) -> Bools:
 
 
 def _see(occlusion: Bytes, config: MatteConfig) -> _Seen:
-    top = int(occlusion.max(initial=0))
-    low, high, sure = (
-        int(OPAQUE * p) for p in (config.low_probability, config.high_probability, config.sure_probability)
-    )
-    return _Seen(occlusion > low, occlusion > high, occlusion > sure, top > low, top > sure)
+    levels = config.low_probability, config.high_probability, config.sure_probability
+    low, high, sure = (occlusion > int(OPAQUE * p) for p in levels)
+    box = _occupied(low, 0)
+    return _Seen(low, high, sure, None if box is None else _in_blocks(box), box is not None and bool(sure[box].any()))
 
 
 def _matte(window: Iterable[_Seen], index: int, config: MatteConfig) -> Bytes:
     seen = list(window)
     own = seen[index]
+    core, part = np.zeros(own.low.shape, np.bool_), own.part
     sure = [other.sure for other in seen if other.any_sure]
-    if not (own.any_low and sure):
-        return np.zeros(own.low.shape, np.uint8)
-    times_high = sum((other.high.view(np.uint8) for other in seen), np.zeros(own.low.shape, np.uint8))
-    core = own.low & (times_high >= min(config.least_frames, len(seen)))
-    return grow_and_feather(near_text(core, reduce(np.logical_or, sure)), config.dilate_px, config.feather_px)
+    if part is None or not sure:
+        return core.view(np.uint8)
+    low = own.low[part]
+    times_high = sum((other.high[part].view(np.uint8) for other in seen), np.zeros(low.shape, np.uint8))
+    steadily = low & (times_high >= min(config.least_frames, len(seen)))
+    core[part] = near_text(steadily, reduce(np.logical_or, [each[part] for each in sure]))
+    return grow_and_feather(core, config.dilate_px, config.feather_px)
+
+
+def _in_blocks(box: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A box grown to the blocks of `near_text` and one more on every side; it may reach beyond the map's end."""
+    rows, columns = (
+        slice(max(part.start // BLOCK_PX - 1, 0) * BLOCK_PX, (-(-part.stop // BLOCK_PX) + 1) * BLOCK_PX) for part in box
+    )
+    return rows, columns
 
 
 def _occupied(mask: Bools, margin_px: int) -> tuple[slice, slice] | None:

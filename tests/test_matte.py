@@ -31,6 +31,21 @@ def test_hysteresis_in_time_equals_its_definition(count, reach, least, seed):
         assert matte.dtype == np.uint8
 
 
+@settings(deadline=None)
+@given(st.integers(0, 70), st.integers(0, 110), st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_what_is_far_from_the_text_does_not_matter(y, x, height, width, seed):
+    """Text anywhere in a larger map, computed around it alone, against the definition on whole maps."""
+    rng = np.random.default_rng(seed)
+    maps = np.zeros((3, 75, 115), np.uint8)
+    shown = np.s_[:, y : y + height, x : x + width]
+    maps[shown] = rng.choice(np.array([0, 60, 200, 255], np.uint8), maps[shown].shape, p=[0.6, 0.2, 0.15, 0.05])
+    config = MatteConfig(reach_frames=1, least_frames=2, dilate_px=1, feather_px=2)
+    often = (maps > 255 * 0.5).sum(axis=0) >= 2
+    expected = near_text((maps[1] > 255 * 0.2) & often, (maps > int(255 * 0.9)).any(axis=0))
+    found = list(steady(iter(maps), config))[1]
+    np.testing.assert_array_equal(found, grow_and_feather(expected, 1, 2))
+
+
 def test_what_flickers_is_left_alone_and_a_fade_is_not():
     config = MatteConfig(dilate_px=0, feather_px=0)
     flicker = [np.full((24, 24), 255 if t % 4 == 0 else 0, np.uint8) for t in range(12)]
