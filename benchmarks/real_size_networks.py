@@ -95,7 +95,7 @@ class RealSizeEngine(CudaNetworks):
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
-        return self._prior(rgb)
+        return self._prior.occlusion(rgb)
 
 
 def real_size_bundle(*, window_latents: int = 21, overlap_latents: int = 4) -> Bundle:

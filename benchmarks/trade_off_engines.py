@@ -45,7 +45,7 @@ class PreciseEngine(CudaNetworks):
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
-        return self._prior(rgb)
+        return self._prior.occlusion(rgb)
 
 
 class _Watched(TorchNetworks):
@@ -57,7 +57,7 @@ class _Watched(TorchNetworks):
         assert bundle.generator is not None
         encoder, decoder = embedded_vae(bundle.generator)
         super().__init__(dit, encoder.to(dit.time.device), decoder.to(dit.time.device))
-        self.occlusion = OnnxPrior(bundle.prior)
+        self.occlusion = OnnxPrior(bundle.prior).occlusion
 
 
 def engines_of(bundle: Bundle, precisions: Sequence[str], made: Sequence[Case]) -> tuple[dict[str, Engine], str | None]:

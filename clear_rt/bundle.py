@@ -16,28 +16,30 @@ EMBEDDED = Path(__file__).parent / "bundles" / "clear-tiny"
 
 @dataclass(frozen=True, slots=True)
 class PriorSpec:
-    """The occlusion prior of a bundle: its ONNX graph, where that was read, and the pictures that it was made for.
+    """A network from pictures to subtitle probability: its ONNX graph, where that was read, what it is shown.
 
-    Text is looked for in pictures with a short side of `short_side_px`, and once found outlined in larger ones, up to
-    `outline_side_px`.
+    Of the prior `short_side_px` is that of all pictures, of the outliner that of the largest.
     """
 
     path: Path
     graph: bytes = field(repr=False)
     short_side_px: int
-    outline_side_px: int
     multiple_px: int
     parameters: int
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle whose files match their hashes. `built` names versions and commit, where the manifest does."""
+    """An opened bundle whose files match their hashes. `built` names versions and commit, where the manifest does.
+
+    The prior finds text, the outliner says where it is to the pixel; without one the prior does both.
+    """
 
     folder: Path
     name: str
     engines: tuple[str, ...]
     prior: PriorSpec
+    outliner: PriorSpec | None
     generator: GeneratorSpec | None
     bytes_total: int
     built: Mapping[str, str] = field(default_factory=dict)
@@ -56,19 +58,17 @@ def open_bundle(folder: Path | None = None) -> Bundle:
     prior = _prior(manifest.entry("prior"), files)
     described = manifest.entry_or_none("generator")
     generator = None if described is None else read_generator(described, files, engines)
-    return Bundle(folder, name, engines, prior, generator, files.bytes_total, _built(manifest))
+    outlines = manifest.entry_or_none("outliner") if "outliner" in manifest.names() else None
+    outliner = None if outlines is None else _prior(outlines, files)
+    return Bundle(folder, name, engines, prior, outliner, generator, files.bytes_total, _built(manifest))
 
 
 def _prior(entry: Entry, files: Files) -> PriorSpec:
     path, graph = files.read(entry)
-    short_side_px = entry.integer("short_side_px", 2, 4096)
-    # Older bundles have one size for both.
-    outlines = "outline_side_px" in entry.names()
     return PriorSpec(
         path=path,
         graph=graph,
-        short_side_px=short_side_px,
-        outline_side_px=entry.integer("outline_side_px", short_side_px, 4096) if outlines else short_side_px,
+        short_side_px=entry.integer("short_side_px", 2, 4096),
         multiple_px=entry.integer("multiple_px", 1, 256),
         parameters=entry.integer("parameters", 0, 10**12),
     )

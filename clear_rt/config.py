@@ -104,7 +104,7 @@ class RegionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatteConfig:
-    """From occlusion maps to a matte. Radii are in pixels of the prior's working picture (short side 360).
+    """From occlusion maps to a matte. Radii are in pixels of the map (`shapes.outline_size`).
 
     A pixel belongs to the matte where the map of its own frame exceeds `low_probability`, at least `least_frames` of
     the maps within `reach_frames` exceed `high_probability` (all of them where there are fewer), and one of these maps
@@ -112,12 +112,12 @@ class MatteConfig:
     `feather_px`.
     """
 
-    sure_probability: float = 0.9
-    high_probability: float = 0.5
-    low_probability: float = 0.2
+    sure_probability: float = 0.6
+    high_probability: float = 0.15
+    low_probability: float = 0.05
     reach_frames: int = 3
-    least_frames: int = 3
-    dilate_px: int = 2
+    least_frames: int = 2
+    dilate_px: int = 0
     feather_px: int = 2
 
     def __post_init__(self) -> None:

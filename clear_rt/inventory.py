@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
-from clear_rt.bundle import Bundle, GeneratorSpec, open_bundle
+from clear_rt.bundle import Bundle, GeneratorSpec, PriorSpec, open_bundle
 from clear_rt.config import Policy
 from clear_rt.engine_facts import engine_facts
 from clear_rt.errors import ConfigError
@@ -34,14 +34,17 @@ def _machine() -> dict[str, Any]:
     return found | {"optional": ", ".join(name for name in _OPTIONAL if find_spec(name)) or "none"}
 
 
+def _network(spec: PriorSpec) -> str:
+    return f"{spec.parameters / 1e6:.2f} M parameters, short side {spec.short_side_px} px"
+
+
 def _bundle(bundle: Bundle) -> dict[str, Any]:
-    prior = bundle.prior
     facts = {
         "name": bundle.name,
         "folder": str(bundle.folder),
         "engines": ", ".join(bundle.engines),
-        "prior": f"{prior.parameters / 1e6:.2f} M parameters, "
-        f"short side {prior.short_side_px} px, to outline {prior.outline_side_px} px",
+        "prior": _network(bundle.prior),
+        "outliner": "none: the prior outlines" if bundle.outliner is None else _network(bundle.outliner),
     }
     facts |= {"generator": "none: --fill membrane only"} if bundle.generator is None else _generator(bundle.generator)
     facts |= {"built": ", ".join(f"{name} {value}" for name, value in bundle.built.items())} if bundle.built else {}

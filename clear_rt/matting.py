@@ -200,7 +200,7 @@ class Matting:
         boxes = {self._boxes[run.box] for run in active}
         with self._watch.stage(stage):
             if given is None:
-                occlusion = self._outlining(frame, rgb, boxes)
+                occlusion = self._outlining(rgb, boxes, partial(_shown_at, frame))
             else:
                 occlusion = self._nothing()
                 for box in boxes:
@@ -209,6 +209,10 @@ class Matting:
 
     def _ahead(self, items: Iterable[T], most_frames: int = QUEUE_FRAMES) -> Generator[T, None, None]:
         return ahead(items, min(queue_frames(self._info), most_frames), stop=self._stop)
+
+
+def _shown_at(frame: frames.Frame, size: Size) -> UInt8:
+    return frame.rgb(size.height_px, size.width_px)
 
 
 def _maps(mapped: Iterable[Mapped], waiting: deque[Mapped]) -> Iterator[UInt8]:

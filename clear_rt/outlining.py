@@ -1,68 +1,81 @@
-"""Where text is to the pixel: looked for in a small picture, outlined in a larger one around what was seen there."""
+"""Where text is to the pixel: looked for in a small picture by the prior, outlined in a larger one by the outliner."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import ceil
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.bundle import PriorSpec
-from clear_rt.config import MatteConfig
-from clear_rt.frames import Frame
+from clear_rt.bundle import Bundle
+from clear_rt.matte import grow_and_feather
 from clear_rt.prior import Prior
+from clear_rt.runtime.onnx_prior import OnnxPrior
 from clear_rt.shapes import Box, Size, grow, outline_size, rescale, snap, working_size
 
 UInt8 = npt.NDArray[np.uint8]
-# Around what the first look saw, so much of the picture's short side: what that look missed, and for the second one
-# some of the picture beside the text.
+# Around what the prior saw, so much of the picture's short side: what it missed, and for the outliner some of the
+# picture beside the text.
 _CONTEXT_SHARE = 0.07
 # Edges are multiples of so many pixels: ONNX Runtime plans anew for every size that it meets.
 _STEP_PX = 64
+# 255 x probability: what of the prior's map is worth the outliner's look.
+SEEN = 51
+# So many pixels around that (of `working`) may be text: growth by two held all of it (docs/LOG.md, 2026-11-22).
+_REACH_PX = 3
+
+
+def opened_outliner(bundle: Bundle) -> Prior | None:
+    """On ONNX Runtime, whatever engine runs the generator; None where the bundle has none. Raises as `OnnxPrior`."""
+    spec = bundle.outliner
+    return None if spec is None else Prior(OnnxPrior(spec), spec.multiple_px)
 
 
 class Outlining(NamedTuple):
-    """A prior and its two sizes: `working`, in which it looks for text, and `outline`, that of the map it gives.
+    """What looks for text in pictures of size `working`, and what outlines it in those of size `outline`, if anything.
 
-    Pixels that reach `seen_level` (of 255) in the first look are worth a second one.
+    `outline` is the size of the maps. What the prior gives at least `SEEN` is worth the outliner's look.
     """
 
     prior: Prior
     working: Size
+    outliner: Prior | None
     outline: Size
-    seen_level: int
 
     @classmethod
-    def of(cls, spec: PriorSpec, prior: Prior, picture: Size, config: MatteConfig) -> Self:
-        """For pictures of one size, by what a bundle's prior was made for."""
-        working = working_size(*picture, spec.short_side_px)
-        outline = outline_size(*picture, spec.short_side_px, spec.outline_side_px)
-        return cls(prior, working, outline, ceil(255 * config.low_probability))
+    def of(cls, bundle: Bundle, prior: Prior, outliner: Prior | None, picture: Size) -> Self:
+        """For pictures of one size, by what a bundle's networks were made for."""
+        short_side_px, spec = bundle.prior.short_side_px, bundle.outliner
+        working = outline = working_size(*picture, short_side_px)
+        if outliner is not None and spec is not None:
+            outline = outline_size(*picture, short_side_px, spec.short_side_px)
+        return cls(prior, working, outliner, outline)
 
-    def __call__(self, frame: Frame, rgb: UInt8, boxes: Iterable[Box]) -> UInt8:
-        """The map uint8 [h, w] of a frame, 255 x probability, 0 but in and near what is seen in `boxes`.
+    def __call__(self, rgb: UInt8, boxes: Iterable[Box], picture: Callable[[Size], UInt8]) -> UInt8:
+        """The map uint8 [h, w] of a frame, 255 x probability: 0 but in and beside what the prior sees in `boxes`.
 
-        `rgb` is the frame at `working`, whose pixels the boxes are in. Raises EngineError where the network fails.
+        `rgb` is the frame at `working`, whose pixels the boxes are in; `picture` gives it at `outline`, where that is
+        another size and there is text. Raises EngineError where a network fails.
         """
-        found, larger = np.zeros((self.outline.height_px, self.outline.width_px), np.uint8), None
+        found = np.zeros((self.outline.height_px, self.outline.width_px), np.uint8)
+        larger = rgb if self.outline == self.working else None
         for box in boxes:
             seen = self.prior(rgb, box)
-            if self.outline != self.working:
-                near = self._near(seen)
+            if self.outliner is not None:
+                text = grow_and_feather(seen >= SEEN, _REACH_PX, 0)
+                near = self._near(text)
                 if near is None:
                     continue
                 if larger is None:
-                    larger = frame.rgb(self.outline.height_px, self.outline.width_px)
-                seen = self.prior(larger, near)
+                    larger = picture(self.outline)
+                seen = self.outliner(larger, near) & self._enlarged(text)
             np.maximum(found, seen, out=found)
         return found
 
-    def _near(self, seen: UInt8) -> Box | None:
-        """The pixels of `outline` around all that a first look saw, None where it saw nothing."""
-        mask = seen >= self.seen_level
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    def _near(self, text: UInt8) -> Box | None:
+        """The pixels of `outline` around all text, None where there is none."""
+        rows, columns = np.flatnonzero(text.any(axis=1)), np.flatnonzero(text.any(axis=0))
         if not rows.size:
             return None
         x, y = int(columns[0]), int(rows[0])
@@ -70,3 +83,13 @@ class Outlining(NamedTuple):
         context_px = round(_CONTEXT_SHARE * min(self.outline))
         grown = grow(rescale(box, self.working, self.outline), context_px, context_px, self.outline)
         return snap(grown, _STEP_PX, self.outline)
+
+    def _enlarged(self, text: UInt8) -> UInt8:
+        """A mask of `working` in the pixels of `outline`: each is what its middle falls into."""
+        if self.outline == self.working:
+            return text
+        rows, columns = (
+            (2 * np.arange(large) + 1) * small // (2 * large)
+            for large, small in ((self.outline.height_px, len(text)), (self.outline.width_px, text.shape[1]))
+        )
+        return text[rows[:, None], columns]

@@ -1,20 +1,28 @@
-"""Frames to occlusion maps: the working picture, the crop, the padding that the network wants."""
+"""Frames to occlusion maps: the crop, and the padding that the network wants."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.runtime.engine import Engine
 from clear_rt.shapes import Box, round_up
 
 UInt8 = npt.NDArray[np.uint8]
 
 
-class Prior:
-    """Subtitle probability of working pictures (short side as the bundle says, `shapes.working_size`)."""
+class Looking(Protocol):
+    """An engine, or a network alone."""
 
-    def __init__(self, engine: Engine, multiple_px: int) -> None:
+    def occlusion(self, rgb: UInt8) -> UInt8:
+        """As `Engine.occlusion`."""
+
+
+class Prior:
+    """Subtitle probability of pictures of the size that the bundle says (`shapes.working_size`, `outline_size`)."""
+
+    def __init__(self, engine: Looking, multiple_px: int) -> None:
         self._engine = engine
         self._multiple_px = multiple_px
 

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from clear_rt.config import RunConfig
 from clear_rt.errors import EngineError, InputError
 from clear_rt.generate import CropGenerator, fitting
 from clear_rt.matting import queue_frames
-from clear_rt.outlining import Outlining
+from clear_rt.outlining import Outlining, opened_outliner
 from clear_rt.prior import Prior
 from clear_rt.report import Report, Sign, Stopwatch, gpu_notes
 from clear_rt.resuming import Resuming
@@ -173,8 +174,13 @@ class Remover:
         return libraries | {"engine": side or self.engine.name, "GPU": "none" if gpu is None else gpu.name}
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
-        outlining = Outlining.of(self.bundle.prior, self._prior, Size(info.width_px, info.height_px), self.config.matte)
+        picture = Size(info.width_px, info.height_px)
+        outlining = Outlining.of(self.bundle, self._prior, self._outliner, picture)
         return Subject(info, scanned.runs, self.config, outlining, self._generator, scanned.signs)
+
+    @cached_property
+    def _outliner(self) -> Prior | None:
+        return opened_outliner(self.bundle)
 
     def _working(self, info: frames.VideoInfo) -> Size:
         return working_size(info.width_px, info.height_px, self.bundle.prior.short_side_px)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clear_rt.bundle import FORMAT, open_bundle
+from clear_rt.bundle import FORMAT, PriorSpec, open_bundle
 from clear_rt.export.checked import Checked, checked_weights, package_versions
 from clear_rt.export.config import ExportConfig
 from clear_rt.export.cubins import write_cubins
@@ -62,7 +62,9 @@ def export(
     with building(target) as folder:
         tell("prompt")
         prompt = prompt_for(checked.found, config.prompt, config.prompt_file)
-        prior = _copied_prior(config.prior, folder)
+        given = open_bundle(config.prior)
+        prior = _copied(given.prior, folder / "prior.onnx")
+        outliner = None if given.outliner is None else _copied(given.outliner, folder / "outliner.onnx")
         tell("merging and baking")
         networks = load_networks(checked, prompt.embedding, tables.timesteps)
         generator = _described(checked.found, config, prompt, tables) | {"parameters": networks.parameters}
@@ -82,6 +84,7 @@ def export(
             "name": target.name,
             "engines": list(config.engines),
             "prior": prior,
+            "outliner": outliner,
             "generator": generator,
             "built": {
                 "clear_rt": __version__,
@@ -141,12 +144,10 @@ def _compiled(
     return {} if entry is None else {"kernels": entry}
 
 
-def _copied_prior(source: Path | None, folder: Path) -> dict[str, Any]:
-    """The occlusion prior of another bundle and its entry."""
-    prior = open_bundle(source).prior
-    path = folder / "prior.onnx"
-    path.write_bytes(prior.graph)
-    sizes = {name: getattr(prior, name) for name in ("short_side_px", "outline_side_px", "multiple_px", "parameters")}
+def _copied(spec: PriorSpec, path: Path) -> dict[str, Any]:
+    """The prior or the outliner of another bundle, written to `path`, and its entry."""
+    path.write_bytes(spec.graph)
+    sizes = {name: getattr(spec, name) for name in ("short_side_px", "multiple_px", "parameters")}
     return file_entry(path) | sizes
 
 

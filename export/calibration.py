@@ -33,7 +33,7 @@ from clear_rt.models.dit import PATCH
 from clear_rt.models.vae_config import VaeConfig
 from clear_rt.models.vae_step import EncoderStep
 from clear_rt.noise import drawn
-from clear_rt.outlining import Outlining
+from clear_rt.outlining import Outlining, opened_outliner
 from clear_rt.pictures import HostPictures
 from clear_rt.prior import Prior
 from clear_rt.regions import RegionFinder, RegionRun, Scan
@@ -112,7 +112,7 @@ def _controls(info: frames.VideoInfo, spec: GeneratorSpec, codec: Encoder, prior
     picture = Size(info.width_px, info.height_px)
     runs = _runs(info, spec, looking, working_size(*picture, prior.prior.short_side_px))
     placements = {run: place(run.box, picture, spec.multiple_px, spec.max_pixels, spec.profiles) for run in runs}
-    outlining = Outlining.of(prior.prior, looking, picture, MatteConfig())
+    outlining = Outlining.of(prior, looking, opened_outliner(prior), picture)
     shown = _drafted(info, runs, outlining) if spec.draft else _plain(info)
     with closing(Leading(shown, info.path, placements, queue_frames(info), HostPictures(), Stopwatch())) as leading:
         for run in runs:

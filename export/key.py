@@ -44,12 +44,18 @@ def bundle_key(checked: Checked, config: ExportConfig, plans: PlanConfig | None)
         "shapes": _shapes(config),
         "precision": f"{_precision(config)}, stored as {config.store}",
         "scales": _scales(config),
-        "prior": hashlib.sha256(open_bundle(config.prior).prior.graph).hexdigest(),
+        "prior": _prior(config.prior),
         "engines": ", ".join(config.engines),
         "code": _code(),
         "packages": json.dumps(package_versions(config), sort_keys=True),
     }
     return key | ({} if plans is None else _chip(checked, config, plans))
+
+
+def _prior(folder: Path | None) -> str:
+    """Of what finds text and, where the bundle has it, of what outlines it."""
+    bundle = open_bundle(folder)
+    return _joined(hashlib.sha256(spec.graph).hexdigest() for spec in (bundle.prior, bundle.outliner) if spec)
 
 
 def sha256(key: Mapping[str, str]) -> str:

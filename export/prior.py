@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from clear_rt.bundle import FORMAT
+from clear_rt.errors import BundleError
 from clear_rt.export.stored import file_entry, without_origin
 from clear_rt.export.to_onnx import traced
 from clear_rt.models.prior import MULTIPLE_PX, ConvNorm, PriorGraph, PriorNet
 
-# What it is trained on: `training.mix`.
-SHORT_SIDE_PX, OUTLINE_SIDE_PX = 360, 720
+Role = Literal["prior", "outliner"]
+# What they are trained on: `training.mix`.
+SHORT_SIDES_PX: dict[Role, int] = {"prior": 360, "outliner": 720}
 # 3 * 8192 rows or columns at most: 16K pictures are scaled long before they reach the graph.
 _MAX_BLOCKS = 1536
 
@@ -40,7 +42,7 @@ def fold_norms(net: PriorNet) -> PriorNet:
     return net
 
 
-def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
+def export_prior(net: PriorNet, target: Path, short_side_px: int) -> dict[str, Any]:
     """Write the graph (rgb uint8 [1, H, W, 3] -> occlusion uint8 [1, H, W]) and return its manifest entry."""
     rows, columns = (torch.export.Dim(axis, min=1, max=_MAX_BLOCKS) for axis in ("rows", "columns"))
     program = traced(
@@ -53,24 +55,24 @@ def export_prior(net: PriorNet, target: Path) -> dict[str, Any]:
     without_origin(program)
     program.save(target)
     return file_entry(target) | {
-        "short_side_px": SHORT_SIDE_PX,
-        "outline_side_px": OUTLINE_SIDE_PX,
+        "short_side_px": short_side_px,
         "multiple_px": MULTIPLE_PX,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
 
 
-def write_bundle(net: PriorNet, folder: Path, training: dict[str, Any]) -> None:
-    """Make the bundle `folder`, or replace the prior of the one that is there, whose generator stays.
+def write_bundle(net: PriorNet, folder: Path, training: dict[str, Any], role: Role = "prior") -> None:
+    """Make the bundle `folder` with that prior, or replace the prior or the outliner of the one that is there.
 
-    `training` is what the prior was trained on and measured at.
+    All else of a bundle stays. `training` is what the network was trained on and measured at. Raises BundleError where
+    an outliner is given to a folder without a bundle.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "manifest.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    told = before.get("training", {})
-    manifest = {"format": FORMAT, "name": folder.name, "engines": ["onnx"]} | before
-    manifest["prior"] = export_prior(net, folder / "prior.onnx")
-    manifest.setdefault("generator", None)
-    manifest["training"] = {"prior": training} | {name: told[name] for name in ("generator",) if name in told}
+    if role == "outliner" and not path.exists():
+        raise BundleError(f"{folder} holds no bundle that an outliner could be added to; give one with a prior")
+    folder.mkdir(parents=True, exist_ok=True)
+    new = {"format": FORMAT, "name": folder.name, "engines": ["onnx"], "prior": {}, "outliner": None, "generator": None}
+    manifest = new | (json.loads(path.read_text()) if path.exists() else {})
+    manifest[role] = export_prior(net, folder / f"{role}.onnx", SHORT_SIDES_PX[role])
+    manifest["training"] = manifest.get("training", {}) | {role: training}
     path.write_text(json.dumps(manifest, indent=2) + "\n")

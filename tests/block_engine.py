@@ -55,13 +55,13 @@ def spec(**changes: object) -> GeneratorSpec:
 
 
 def bundle(generator: GeneratorSpec | None = None) -> Bundle:
-    """The embedded bundle with a generator beside its prior."""
-    return replace(open_bundle(), name="blocks", generator=generator or spec())
+    """The embedded bundle with another generator, and no network beside the prior."""
+    return replace(open_bundle(), name="blocks", outliner=None, generator=generator or spec())
 
 
 def outlining(engine: Engine, size: Size) -> Outlining:
     """Of pictures that are looked at in their own size, once."""
-    return Outlining(Prior(engine, bundle().prior.multiple_px), size, size, seen_level=52)
+    return Outlining(Prior(engine, bundle().prior.multiple_px), size, None, size)
 
 
 def block_means(pictures: np.ndarray) -> np.ndarray:

@@ -12,7 +12,15 @@ from clear_rt.matte import grow_and_feather, near_text, steady
 from clear_rt.matte_planes import alpha_for, luma_alpha
 from clear_rt.shapes import Box, Size, plane_box
 
-PLAIN = MatteConfig(dilate_px=0, feather_px=0)
+
+def _config(**changes):
+    """Thresholds that are far apart, whatever the defaults are."""
+    return MatteConfig(
+        **({"low_probability": 0.2, "high_probability": 0.5, "sure_probability": 0.9, "least_frames": 3} | changes)
+    )
+
+
+PLAIN = _config(dilate_px=0, feather_px=0)
 
 
 @settings(deadline=None)
@@ -21,7 +29,7 @@ def test_hysteresis_in_time_equals_its_definition(count, reach, least, seed):
     rng = np.random.default_rng(seed)
     levels = np.array([0, 51, 52, 127, 128, 255], np.uint8)
     maps = rng.choice(levels, (count, 24, 40), p=[0.3, 0.1, 0.3, 0.1, 0.1, 0.1])
-    config = MatteConfig(reach_frames=reach, least_frames=least, dilate_px=0, feather_px=0)
+    config = _config(reach_frames=reach, least_frames=least, dilate_px=0, feather_px=0)
     mattes = list(steady(iter(maps), config))
     assert len(mattes) == count
     for t, matte in enumerate(mattes):
@@ -39,7 +47,7 @@ def test_what_is_far_from_the_text_does_not_matter(y, x, height, width, seed):
     maps = np.zeros((3, 75, 115), np.uint8)
     shown = np.s_[:, y : y + height, x : x + width]
     maps[shown] = rng.choice(np.array([0, 60, 200, 255], np.uint8), maps[shown].shape, p=[0.6, 0.2, 0.15, 0.05])
-    config = MatteConfig(reach_frames=1, least_frames=2, dilate_px=1, feather_px=2)
+    config = _config(reach_frames=1, least_frames=2, dilate_px=1, feather_px=2)
     often = (maps > 255 * 0.5).sum(axis=0) >= 2
     expected = near_text((maps[1] > 255 * 0.2) & often, (maps > int(255 * 0.9)).any(axis=0))
     found = list(steady(iter(maps), config))[1]
@@ -47,7 +55,7 @@ def test_what_is_far_from_the_text_does_not_matter(y, x, height, width, seed):
 
 
 def test_what_flickers_is_left_alone_and_a_fade_is_not():
-    config = MatteConfig(dilate_px=0, feather_px=0)
+    config = _config(dilate_px=0, feather_px=0)
     flicker = [np.full((24, 24), 255 if t % 4 == 0 else 0, np.uint8) for t in range(12)]
     assert not any(matte.any() for matte in steady(flicker, config))
     fade = [np.full((24, 24), level, np.uint8) for level in (0, 60, 100, 240, 250, 250, 250, 250)]
@@ -63,7 +71,7 @@ def test_a_matte_comes_as_soon_as_its_reach_was_seen(reach):
             taken.append(i)
             yield np.zeros((8, 8), np.uint8)
 
-    for i, _ in enumerate(steady(maps(), MatteConfig(reach_frames=reach))):
+    for i, _ in enumerate(steady(maps(), _config(reach_frames=reach))):
         assert len(taken) == min(i + reach + 1, 10)
 
 
@@ -75,7 +83,7 @@ def test_a_map_of_another_size_is_refused():
 def test_mattes_do_not_share_memory_with_maps_or_each_other():
     text = np.zeros((16, 16), np.uint8)
     text[4:12, 4:12] = 255
-    first, second = steady([text, text], MatteConfig(reach_frames=0))
+    first, second = steady([text, text], _config(reach_frames=0))
     first[:] = 7
     assert second.max() == 255
     assert text.max() == 255

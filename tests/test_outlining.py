@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from clear_rt.bundle import open_bundle
-from clear_rt.config import MatteConfig
-from clear_rt.outlining import Outlining
+from clear_rt.outlining import Outlining, opened_outliner
 from clear_rt.prior import Prior
 from clear_rt.shapes import Box, Size, outline_size
 from tests.block_engine import BlockEngine
@@ -29,26 +28,31 @@ class Looking(BlockEngine):
         return super().occlusion(rgb)
 
 
-def _frame(picture):
-    """A frame whose larger picture is this; it is asked for once at most."""
-    asked = []
+class Asked:
+    """Gives the larger picture, once at most."""
 
-    def rgb(height_px, width_px):
-        asked.append(Size(width_px, height_px))
-        assert asked == [OUTLINE]
-        return picture
+    def __init__(self, picture):
+        self.picture, self.sizes = picture, []
 
-    return SimpleNamespace(rgb=rgb, asked=asked)
+    def __call__(self, size):
+        self.sizes.append(size)
+        assert self.sizes == [OUTLINE]
+        return self.picture
 
 
 @pytest.fixture
-def engine():
+def looking():
     return Looking()
 
 
 @pytest.fixture
-def outlining(engine):
-    return Outlining(Prior(engine, 16), WORKING, OUTLINE, seen_level=52)
+def outliner():
+    return Looking()
+
+
+@pytest.fixture
+def outlining(looking, outliner):
+    return Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), OUTLINE)
 
 
 def _pictures():
@@ -58,42 +62,61 @@ def _pictures():
     return large, large[1::2, 1::2].copy()
 
 
-def test_the_map_has_the_strokes_of_the_large_picture(engine, outlining):
+def test_the_map_has_the_strokes_of_the_large_picture(looking, outliner, outlining):
     large, small = _pictures()
-    frame, band = _frame(large), Box(0, 280, 640, 60)
-    found = outlining(frame, small, [band])
+    asked = Asked(large)
+    found = outlining(small, [Box(0, 280, 640, 60)], asked)
     assert np.array_equal(found == 255, (large == 255).all(axis=2))
-    assert frame.asked == [OUTLINE]
-    first, second = engine.sizes
-    assert first == Size(640, 64)
+    assert asked.sizes == [OUTLINE]
+    assert looking.sizes == [Size(640, 64)]
     # 600 x 40 px of text and 50 px around it, to multiples of 64: less than a fifth of the picture.
-    assert second.width_px * second.height_px < 0.2 * 1280 * 720
+    (seen,) = outliner.sizes
+    assert seen.width_px * seen.height_px < 0.2 * 1280 * 720
 
 
-def test_no_second_look_where_the_first_saw_nothing(engine, outlining):
+def test_no_second_look_where_the_first_saw_nothing(looking, outliner, outlining):
     large, small = _pictures()
-    frame = _frame(large)
-    found = outlining(frame, small, [Box(0, 0, 640, 100)])
+    asked = Asked(large)
+    found = outlining(small, [Box(0, 0, 640, 100)], asked)
     assert found.shape == (720, 1280)
     assert not found.any()
-    assert frame.asked == []
-    assert len(engine.sizes) == 1
+    assert asked.sizes == outliner.sizes == []
+    assert len(looking.sizes) == 1
 
 
-def test_two_regions_are_outlined_apart(engine, outlining):
+def test_what_the_outliner_alone_sees_is_no_text(outlining):
+    """Something white beside the text, which the small picture does not show: within six pixels of it, and further."""
+    large, small = _pictures()
+    large[646:648, 400:440] = 255
+    large[650:654, 500:540] = 255
+    found = outlining(small, [Box(0, 280, 640, 60)], Asked(large))
+    assert not found[650:].any()
+    assert (found[600:640, 300] == 255).all()
+
+
+def test_two_regions_are_outlined_apart(outliner, outlining):
     large, small = _pictures()
     large[40:60, 100:160] = 255
     small[20:30, 50:80] = 255
-    found = outlining(_frame(large), small, [Box(0, 0, 640, 60), Box(0, 280, 640, 60)])
+    found = outlining(small, [Box(0, 0, 640, 60), Box(0, 280, 640, 60)], Asked(large))
     assert np.array_equal(found == 255, (large == 255).all(axis=2))
-    assert max(size.width_px * size.height_px for size in engine.sizes) < 0.2 * 1280 * 720
+    assert max(size.width_px * size.height_px for size in outliner.sizes) < 0.2 * 1280 * 720
 
 
-def test_pictures_of_one_size_are_looked_at_once(engine):
+def test_a_picture_of_both_sizes_is_asked_for_once(looking, outliner):
     _, small = _pictures()
-    found = Outlining(Prior(engine, 16), WORKING, WORKING, seen_level=52)(None, small, [Box(0, 280, 640, 60)])
+    both = Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), WORKING)
+    found = both(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for"))
     assert np.array_equal(found == 255, (small == 255).all(axis=2))
-    assert len(engine.sizes) == 1
+    assert (len(looking.sizes), len(outliner.sizes)) == (1, 1)
+
+
+def test_without_an_outliner_the_prior_outlines(looking):
+    _, small = _pictures()
+    alone = Outlining(Prior(looking, 16), WORKING, None, WORKING)
+    found = alone(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for"))
+    assert np.array_equal(found == 255, (small == 255).all(axis=2))
+    assert len(looking.sizes) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,9 +128,11 @@ def test_the_size_is_the_pictures_own_up_to_720_rows(picture, outline):
     assert outline_size(*picture, 360, 720) == outline
 
 
-def test_a_bundle_with_one_size_has_one_for_both():
-    spec = open_bundle().prior
-    found = Outlining.of(spec, Prior(BlockEngine(), 16), Size(1920, 1080), MatteConfig())
-    assert found.working == Size(640, 360)
-    assert min(found.outline) == spec.outline_side_px
-    assert found.seen_level == 51
+def test_a_bundle_says_what_outlines_and_in_what_size():
+    bundle, picture = open_bundle(), Size(1920, 1080)
+    prior, outliner = Prior(BlockEngine(), 16), opened_outliner(bundle)
+    assert outliner is not None
+    assert Outlining.of(bundle, prior, outliner, picture) == (prior, Size(640, 360), outliner, Size(1280, 720))
+    alone = replace(bundle, outliner=None)
+    assert opened_outliner(alone) is None
+    assert Outlining.of(alone, prior, None, picture) == (prior, Size(640, 360), None, Size(640, 360))

@@ -5,6 +5,7 @@ Both are shown the subtitled picture and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +17,10 @@ from torch import nn
 from clear_rt.bundle import open_bundle
 from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.weights import check
+from clear_rt.outlining import Outlining, opened_outliner
 from clear_rt.prior import Prior
-from clear_rt.runtime.engine import open_engine
-from clear_rt.shapes import outline_size
+from clear_rt.runtime.onnx_prior import OnnxPrior
+from clear_rt.shapes import Size, whole
 from training.networks_resnet import ResNetPrior
 from training.paired_videos import covering
 
@@ -40,16 +42,26 @@ def finder(weights: Path | None, device: str) -> Finder:
 
 
 class Embedded:
-    """As `Finder`, in the size in which the runtime has its prior outline text."""
+    """As `Finder`, by the embedded bundle, in the sizes that the runtime has for a picture."""
 
     def __init__(self) -> None:
-        bundle = open_bundle()
-        self._prior = Prior(open_engine("onnx", bundle, generates=False), bundle.prior.multiple_px)
-        self._sides_px = bundle.prior.short_side_px, bundle.prior.outline_side_px
+        self._bundle = bundle = open_bundle()
+        self._prior = Prior(OnnxPrior(bundle.prior), bundle.prior.multiple_px)
+        self._outliner = opened_outliner(bundle)
 
     def __call__(self, picture: UInt8) -> UInt8:
-        size = outline_size(picture.shape[1], picture.shape[0], *self._sides_px)
-        return self._prior(np.ascontiguousarray(covering(picture, *size)))
+        height_px, width_px = picture.shape[:2]
+        sizes = Outlining.of(self._bundle, self._prior, self._outliner, Size(width_px, height_px))
+        return self._found(sizes, lambda size: np.ascontiguousarray(covering(picture, *size)))
+
+    def outlined(self, picture: UInt8, smaller: UInt8) -> UInt8:
+        """The map of a picture, in its own size, by text that is found in it in another: uint8 [H, W, 3] both."""
+        working, outline = (Size(each.shape[1], each.shape[0]) for each in (smaller, picture))
+        sizes = Outlining(self._prior, working, self._outliner, outline)
+        return self._found(sizes, lambda size: smaller if size == working else picture)
+
+    def _found(self, sizes: Outlining, picture: Callable[[Size], UInt8]) -> UInt8:
+        return sizes(picture(sizes.working), [whole(sizes.working)], picture)
 
 
 class PaperSize:

@@ -18,15 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clear_rt.bundle import open_bundle
 from clear_rt.config import MatteConfig
 from clear_rt.draft import draft
 from clear_rt.matte import steady
 from clear_rt.matte_planes import luma_alpha
 from clear_rt.models.dit import PATCH
-from clear_rt.prior import Prior
-from clear_rt.runtime.engine import open_engine
 from clear_rt.shapes import Size, whole
+from training.found_maps import Embedded
 from training.losses_two import prior_on_latents
 from training.pairs import UInt8, compressed, random_codec
 from training.shards import write_shards
@@ -39,8 +37,8 @@ COMPRESSED_SHARE = 0.75
 # Captions that come or go within the clip: what they hide can be seen in other frames.
 PARTIAL_SHARE = 0.2
 FAINT_SHARE, FAINTEST = 0.1, 0.4
-# The most rows at which the prior outlines text.
-_PRIOR_ROWS_PX = 720
+# The prior was trained on pictures with this many rows (Stage I).
+_PRIOR_ROWS_PX = 360
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +78,11 @@ def _shard(job: tuple[int, Job, Path, int]) -> int:
     number, source, path, seed = job
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, number, 1])
-    vae, prior = saved_vae(source.vae), _prior()
+    vae, finder = saved_vae(source.vae), _finder()
     clean, control, maps = [], [], []
     for pictures in np.load(source.clips, mmap_mode="r"):
         video = captioned(np.asarray(pictures), rng)
-        found = _found(prior, video)
+        found = _found(finder, video)
         with torch.inference_mode():
             codes = vae.encode(_tensor([pictures, drafted(video.frames, found)])).half().numpy()
         clean.append(codes[0])
@@ -99,15 +97,14 @@ def _shard(job: tuple[int, Job, Path, int]) -> int:
 
 
 @cache
-def _prior() -> Prior:
-    bundle = open_bundle()
-    return Prior(open_engine("onnx", bundle, generates=False), bundle.prior.multiple_px)
+def _finder() -> Embedded:
+    return Embedded()
 
 
-def _found(prior: Prior, video: Captioned) -> UInt8:
-    """The prior's maps uint8 [17, h, w] of a clip at the size at which it is shown pictures."""
+def _found(finder: Embedded, video: Captioned) -> UInt8:
+    """The maps uint8 [17, h, w] of a clip, as the runtime has them."""
     step = max(1, round(video.canvas_height_px / _PRIOR_ROWS_PX))
-    return np.stack([prior(np.ascontiguousarray(frame[::step, ::step])) for frame in video.frames])
+    return np.stack([finder.outlined(frame, np.ascontiguousarray(frame[::step, ::step])) for frame in video.frames])
 
 
 def drafted(frames: UInt8, maps: UInt8) -> UInt8:

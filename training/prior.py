@@ -7,7 +7,8 @@ command can be stopped at any moment and run again with the same options: shards
 the end of a stage) are picked up. What the data are drawn from, and what they must never be, stands in
 `training/materials.py`. `--backbone resnet50 --device cuda` is the paper's size, on the same pairs or, with `--videos`,
 on those of a folder (`training.paired_videos`); its prior is left as `prior.safetensors`, which no bundle takes but
-`training.encoded_videos` does. `--begin BUNDLE` goes on from a bundle's prior (`training.prior_start`).
+`training.encoded_videos` does. `--begin BUNDLE` goes on from a bundle's prior (`training.prior_start`). With
+`--role outliner` what is trained becomes the outliner of the bundle: it says where the text is that the prior found.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from clear_rt.bundle import open_bundle
 from clear_rt.errors import ClearError, ConfigError
-from clear_rt.export.prior import load_prior, write_bundle
+from clear_rt.export.prior import Role, load_prior, write_bundle
 from clear_rt.models.prior import PriorNet
 from clear_rt.threads import ahead
 from training.losses import stage_one
@@ -240,7 +241,7 @@ def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -
     }
 
 
-def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
+def train(trainer: Trainer, stages: int, bundle: Path | None, role: Role = "prior") -> None:
     """Train the first `stages` stages on the run's shards; after the last one, export what the checkpoint holds."""
     run, config = trainer.run, trainer.config
     crops = Crops(run / "pairs")
@@ -254,7 +255,7 @@ def train(trainer: Trainer, stages: int, bundle: Path | None) -> None:
         save_file(values, run / "prior.safetensors")
     elif trainer.step == config.steps:
         notes = training_notes(config, crops, measured(trainer, crops))
-        write_bundle(load_prior(trainer.path), bundle or run / "clear-tiny", notes)
+        write_bundle(load_prior(trainer.path), bundle or run / "clear-tiny", notes, role)
 
 
 def _arguments() -> argparse.Namespace:
@@ -272,6 +273,7 @@ def _arguments() -> argparse.Namespace:
         "--stages", type=int, default=TrainConfig().stages, help="run this many of the training stages, then stop"
     )
     parser.add_argument("--bundle", type=Path, help="where the bundle goes; RUN/clear-tiny if left out")
+    parser.add_argument("--role", choices=get_args(Role), default="prior", help="what the bundle takes it for")
     return parser.parse_args()
 
 
@@ -286,7 +288,7 @@ def main() -> None:
             synthesise(arguments.run / "pairs", config.seed)
         else:
             write_pairs(arguments.videos, arguments.run / "pairs", config.seed)
-        train(trainer, arguments.stages, arguments.bundle)
+        train(trainer, arguments.stages, arguments.bundle, arguments.role)
     except ClearError as error:
         raise SystemExit(f"training: {error}") from None
 

@@ -20,7 +20,7 @@ from clear_rt.bench.samples import Clock, Samples
 from clear_rt.config import CompositeConfig, MatteConfig, WriteConfig
 from clear_rt.crops import place
 from clear_rt.matte import grow_and_feather
-from clear_rt.outlining import Outlining
+from clear_rt.outlining import Outlining, opened_outliner
 from clear_rt.pictures import Pictures
 from clear_rt.prior import Prior
 from clear_rt.profiles import Profile
@@ -53,7 +53,7 @@ def measure_pictures(
     clock, info = Clock(settle()), frames.probe(clip.path)
     decoded = _decode(clock, info, min(WARMUP_FRAMES + frames_measured, clip.frames))
     prior = Prior(engine, bundle.prior.multiple_px)
-    outlining = Outlining.of(bundle.prior, prior, profile.picture, MatteConfig())
+    outlining = Outlining.of(bundle, prior, opened_outliner(bundle), profile.picture)
     matte = _matte(clip.covered, outlining.outline)
     looks = _looks(outlining, profile)
     fills = _fills(side_of(engine).pictures, spec, profile, matte)
@@ -87,7 +87,7 @@ def _looks(outlining: Outlining, profile: Profile) -> Callable[[Clock, frames.Fr
 
     def look(clock: Clock, frame: frames.Frame) -> None:
         rgb = frame.rgb(working.height_px, working.width_px)
-        clock.timed(PRIOR, lambda: outlining(frame, rgb, [box]))
+        clock.timed(PRIOR, lambda: outlining(rgb, [box], lambda size: frame.rgb(size.height_px, size.width_px)))
 
     return look
 

@@ -36,7 +36,7 @@ class OnnxEngine:
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
-        return self._prior(rgb)
+        return self._prior.occlusion(rgb)
 
     def encode(self, frames: Floats, caches: Caches | None) -> tuple[Floats, Caches]:
         """As `Engine.encode`."""

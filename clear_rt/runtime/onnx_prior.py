@@ -1,4 +1,4 @@
-"""The occlusion prior on ONNX Runtime; engines that run the generator elsewhere share it."""
+"""The occlusion prior, or the outliner, on ONNX Runtime; engines that run the generator elsewhere share it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OnnxPrior:
         check_tensors(self._path, "input", self._session.get_inputs(), [_INPUT])
         check_tensors(self._path, "output", self._session.get_outputs(), [_OUTPUT])
 
-    def __call__(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`. Raises EngineError where the graph fails or answers in another size."""
         try:
             result: npt.NDArray[np.uint8] = self._session.run([_OUTPUT[0]], {_INPUT[0]: rgb[None]})[0][0]

@@ -44,7 +44,7 @@ class TorchEngine(TorchNetworks):
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
-        return self._prior(rgb)
+        return self._prior.occlusion(rgb)
 
 
 def load_dit(spec: GeneratorSpec, device: torch.device) -> BakedDit:

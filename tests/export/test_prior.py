@@ -16,6 +16,7 @@ pytest.importorskip("onnxscript", reason="the exporter needs onnxscript: pip ins
 import onnxruntime  # noqa: E402
 
 from clear_rt.bundle import EMBEDDED, open_bundle  # noqa: E402
+from clear_rt.errors import BundleError  # noqa: E402
 from clear_rt.export.prior import export_prior, fold_norms, load_prior, write_bundle  # noqa: E402
 from clear_rt.models.prior import PriorGraph, PriorNet  # noqa: E402
 
@@ -44,7 +45,7 @@ def test_folding_is_exact_up_to_rounding(net):
 
 
 def test_the_graph_equals_torch_at_any_size(net, tmp_path):
-    entry = export_prior(copy.deepcopy(net), tmp_path / "prior.onnx")
+    entry = export_prior(copy.deepcopy(net), tmp_path / "prior.onnx", 360)
     session = onnxruntime.InferenceSession(tmp_path / "prior.onnx", providers=["CPUExecutionProvider"])
     graph, rng = PriorGraph(net).eval(), np.random.default_rng(0)
     for height, width in ((16, 16), (48, 304), (368, 640)):
@@ -85,18 +86,27 @@ def test_a_new_bundle_holds_the_prior_alone(net, tmp_path):
     write_bundle(copy.deepcopy(net), tmp_path / "new", {"steps": 3})
     bundle = open_bundle(tmp_path / "new")
     assert (bundle.name, bundle.generator, bundle.engines) == ("new", None, ("onnx",))
-    assert (bundle.prior.short_side_px, bundle.prior.outline_side_px) == (360, 720)
+    assert (bundle.prior.short_side_px, bundle.outliner) == (360, None)
     assert json.loads((tmp_path / "new" / "manifest.json").read_text())["training"] == {"prior": {"steps": 3}}
 
 
-def test_another_prior_leaves_the_generator_as_it_is(net, tmp_path):
+@pytest.mark.parametrize(("role", "side_px"), [("prior", 360), ("outliner", 720)])
+def test_another_network_leaves_all_else_as_it_is(net, tmp_path, role, side_px):
     folder = shutil.copytree(EMBEDDED, tmp_path / "clear-tiny")
-    write_bundle(copy.deepcopy(net), folder, {"steps": 3})
+    write_bundle(copy.deepcopy(net), folder, {"steps": 3}, role)
     before, after = open_bundle(), open_bundle(folder)
-    assert after.prior.graph != before.prior.graph
+    other = {"prior": "outliner", "outliner": "prior"}[role]
+    assert getattr(after, role).graph != getattr(before, role).graph
+    assert getattr(after, role).short_side_px == side_px
+    assert getattr(after, other).graph == getattr(before, other).graph
     assert after.generator == replace(before.generator, graphs=after.generator.graphs)
     assert after.generator.graphs.keys() == before.generator.graphs.keys()
     told = [json.loads((path / "manifest.json").read_text()) for path in (EMBEDDED, folder)]
     assert told[0].keys() == told[1].keys()
-    assert told[0]["training"]["generator"] == told[1]["training"]["generator"]
-    assert told[1]["training"]["prior"] == {"steps": 3}
+    assert told[1]["training"] == told[0]["training"] | {role: {"steps": 3}}
+
+
+def test_an_outliner_alone_is_no_bundle(net, tmp_path):
+    with pytest.raises(BundleError, match="no bundle that an outliner could be added to"):
+        write_bundle(copy.deepcopy(net), tmp_path / "new", {}, "outliner")
+    assert not (tmp_path / "new").exists()

@@ -99,7 +99,7 @@ def test_every_engine_is_its_network(both, bundle):
         if name == "occlusion":
             continue
         assert relative(made[f"True/{name}"], expected) < HALF_ERROR, name
-    maps = OnnxPrior(opened.prior)(given["rgb"]).astype(int)
+    maps = OnnxPrior(opened.prior).occlusion(given["rgb"]).astype(int)
     assert np.abs(made["True/occlusion"].astype(int) - maps).max() <= 2
 
 

@@ -69,7 +69,9 @@ def test_checkpoints_come_as_often_as_configured(run):
 def test_what_is_exported_is_what_was_validated(run, monkeypatch):
     folder, exported = run(), {}
     monkeypatch.setattr(
-        prior, "write_bundle", lambda net, target, notes: exported.update(net=net, target=target, notes=notes)
+        prior,
+        "write_bundle",
+        lambda net, target, notes, role: exported.update(net=net, target=target, notes=notes, role=role),
     )
     trainer = Trainer(folder, TINY)
     train(trainer, 1, None)

@@ -46,7 +46,7 @@ class CudaEngine(CudaNetworks):
 
     def occlusion(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """As `Engine.occlusion`."""
-        return self._prior(rgb)
+        return self._prior.occlusion(rgb)
 
 
 def _require_gpu(device: torch.device) -> None:

@@ -42,7 +42,7 @@ class SlimEngine:
         if bundle.generator is None:
             raise EngineError(f"--engine trt: bundle {bundle.name} holds no generative model; use --engine onnx")
         self.device, self.kept_as = device, kept_as
-        self._prior = PlanPrior(prior, device, lambda: OnnxPrior(bundle.prior))
+        self._prior = PlanPrior(prior, device, lambda: OnnxPrior(bundle.prior).occlusion)
         self._networks, self.side = self._placed(bundle, device, networks)
 
     def _placed(self, bundle: Bundle, device: Device, networks: Networks) -> tuple[TrtNetworks, Side]:
