@@ -113,12 +113,12 @@ class MatteConfig:
     """
 
     sure_probability: float = 0.6
-    high_probability: float = 0.15
-    low_probability: float = 0.05
+    high_probability: float = 0.3
+    low_probability: float = 0.1
     reach_frames: int = 3
     least_frames: int = 2
-    dilate_px: int = 0
-    feather_px: int = 2
+    dilate_px: int = 1
+    feather_px: int = 1
 
     def __post_init__(self) -> None:
         _require(
