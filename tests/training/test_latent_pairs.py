@@ -75,7 +75,7 @@ def test_a_draft_has_the_text_filled_as_the_runtime_fills_it():
     """Over a smooth clip nearly nothing of the caption is left, and where there was none nothing changed."""
     ramp = np.broadcast_to(np.linspace(60, 160, 160).astype(np.uint8)[None, None, :, None], (17, 160, 160, 3))
     video = latent_pairs.captioned(ramp, np.random.default_rng(5))
-    maps = latent_pairs._found(latent_pairs._prior(), video)
+    maps = latent_pairs._found(latent_pairs._finder(), video)
     drafts = latent_pairs.drafted(video.frames, maps)
     before, after = (np.abs(frames.astype(int) - ramp) for frames in (video.frames, drafts))
     assert np.square(after).mean() < 0.1 * np.square(before).mean()
