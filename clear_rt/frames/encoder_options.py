@@ -8,6 +8,7 @@ from functools import partial
 from clear_rt.config import DEFAULT_CRF, WriteConfig
 from clear_rt.frames.following import following_options, is_following
 from clear_rt.frames.info import Mastering, VideoInfo
+from clear_rt.frames.repeatable import x264_instructions
 
 
 def options_of(name: str, config: WriteConfig, info: VideoInfo, muxer: str) -> dict[str, str]:
@@ -47,7 +48,7 @@ def _quality(config: WriteConfig, scaled: Callable[[int], str]) -> dict[str, str
 def _x264(config: WriteConfig) -> dict[str, str]:
     if config.lossless:
         return {"qp": "0", "preset": "veryfast"}
-    return _quality(config, str) | {"preset": "fast"}
+    return _quality(config, str) | {"preset": "fast"} | x264_instructions()
 
 
 def _x265(config: WriteConfig) -> dict[str, str]:

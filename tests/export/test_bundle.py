@@ -61,7 +61,7 @@ def test_the_manifest_says_what_is_in_it(random_bundle, random_weights):
     assert spec.parameters == sum(tensor.numel() for part in weights for tensor in part.values())
     named = {p.name for p in random_bundle.iterdir()} - {"manifest.json"}
     assert named == {
-        "prior.onnx", "dit.safetensors", "vae.safetensors",
+        "prior.onnx", "outliner.onnx", "dit.safetensors", "vae.safetensors",
         *(f"{role}.onnx" for role in spec.graphs),
     }  # fmt: skip
 
