@@ -19,9 +19,9 @@ from clear_rt.shapes import Box, Size, grow, outline_size, rescale, snap, workin
 UInt8 = npt.NDArray[np.uint8]
 # Around what the prior saw, so much of the picture's short side: what it missed, and for the outliner some of the
 # picture beside the text.
-_CONTEXT_SHARE = 0.07
+_CONTEXT_SHARE = 0.045
 # Edges are multiples of so many pixels: ONNX Runtime plans anew for every size that it meets.
-_STEP_PX = 64
+_STEP_PX = 32
 # 255 x probability: what of the prior's map is worth the outliner's look.
 SEEN = 51
 # So many pixels around that (of `working`) may be text: growth by two held all of it (docs/LOG.md, 2026-11-22).

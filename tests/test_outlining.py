@@ -70,7 +70,7 @@ def test_the_map_has_the_strokes_of_the_large_picture(looking, outliner, outlini
     assert np.array_equal(found > 127, (large == 255).all(axis=2))
     assert asked.sizes == [OUTLINE]
     assert looking.sizes == [Size(640, 64)]
-    # 600 x 40 px of text and 50 px around it, to multiples of 64: less than a fifth of the picture.
+    # 600 x 40 px of text and 38 px around it, to multiples of 32: less than a fifth of the picture.
     (seen,) = outliner.sizes
     assert seen.width_px * seen.height_px < 0.2 * 1280 * 720
 

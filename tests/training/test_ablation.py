@@ -39,7 +39,7 @@ def test_every_variant_is_trained_once_and_the_rest_is_read(config, tmp_path, mo
     assert list(figures) == ["control as it is", "base alone", *ABLATION]
     assert all(len(rows) == 1 for rows in figures.values())
     texts = {variant: rows[0]["text_1"] for variant, rows in figures.items() if variant != "control as it is"}
-    # After two steps betas are still 0: what M2 adds does not show yet, nor, where training rounds to bf16, what M3 does.
+    # After two steps betas are still 0: what M2 adds does not show yet, nor, where training rounds to bf16, M3.
     assert texts["+M1 prior + focal"] == texts["+M2 distillation"]
     assert len({text for variant, text in texts.items() if variant not in ("+M2 distillation", "+M3 adaptation")}) == 4
     monkeypatch.setattr(ablation, "sampled", lambda *_, **__: pytest.fail("measured again"))
