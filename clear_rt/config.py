@@ -104,7 +104,9 @@ class RegionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatteConfig:
-    """From occlusion maps to a matte. Radii are in pixels of the map (`shapes.outline_size`).
+    """From pictures to a matte. Radii are in pixels of the map (`shapes.outline_size`).
+
+    Where the prior's own map reaches `seen_probability`, and close by, text is outlined (`outlining`): that is the map.
 
     A pixel belongs to the matte where the map of its own frame exceeds `low_probability`, at least `least_frames` of
     the maps within `reach_frames` exceed `high_probability` (all of them where there are fewer), and one of these maps
@@ -112,6 +114,7 @@ class MatteConfig:
     `feather_px`.
     """
 
+    seen_probability: float = 0.2
     sure_probability: float = 0.6
     high_probability: float = 0.3
     low_probability: float = 0.1

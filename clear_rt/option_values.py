@@ -101,6 +101,7 @@ def at_sensitivity(region: RegionConfig, matte: MatteConfig, name: Sensitivity) 
         ),
         replace(
             matte,
+            seen_probability=_moved(matte.seen_probability, shift),
             sure_probability=_moved(matte.sure_probability, shift),
             high_probability=_moved(matte.high_probability, shift),
             low_probability=_moved(matte.low_probability, shift),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from math import ceil
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from clear_rt.bundle import Bundle
+from clear_rt.config import MatteConfig
 from clear_rt.matte import OPAQUE, grow_and_feather
 from clear_rt.matte_planes import luma_alpha
 from clear_rt.prior import Prior
@@ -22,9 +24,8 @@ UInt8 = npt.NDArray[np.uint8]
 _CONTEXT_SHARE = 0.045
 # Edges are multiples of so many pixels: ONNX Runtime plans anew for every size that it meets.
 _STEP_PX = 32
-# 255 x probability: what of the prior's map is worth the outliner's look.
-SEEN = 51
-# So many pixels around that (of `working`) may be text: growth by two held all of it (docs/LOG.md, 2026-11-22).
+# So many pixels around what the prior saw (of `working`) may be text: growth by two held all of it (docs/LOG.md,
+# 2026-11-22).
 _REACH_PX = 3
 # What the prior's map counts beside the outliner's. The prior sees letters as a whole: strokes of more than 12 px are
 # hollow to the outliner, and marks above Arabic letters faint. Shares of 0.2 to 0.5 differ by 0.2 dB under the text.
@@ -40,22 +41,24 @@ def opened_outliner(bundle: Bundle) -> Prior | None:
 class Outlining(NamedTuple):
     """What looks for text in pictures of size `working`, and what outlines it in those of size `outline`, if anything.
 
-    `outline` is the size of the maps. What the prior gives at least `SEEN` is worth the outliner's look.
+    `outline` is the size of the maps. What reaches `seen_level`, 255 x probability, in the prior's is worth the
+    outliner's look.
     """
 
     prior: Prior
     working: Size
     outliner: Prior | None
     outline: Size
+    seen_level: int
 
     @classmethod
-    def of(cls, bundle: Bundle, prior: Prior, outliner: Prior | None, picture: Size) -> Self:
+    def of(cls, bundle: Bundle, prior: Prior, outliner: Prior | None, picture: Size, config: MatteConfig) -> Self:
         """For pictures of one size, by what a bundle's networks were made for."""
         short_side_px, spec = bundle.prior.short_side_px, bundle.outliner
         working = outline = working_size(*picture, short_side_px)
         if outliner is not None and spec is not None:
             outline = outline_size(*picture, short_side_px, spec.short_side_px)
-        return cls(prior, working, outliner, outline)
+        return cls(prior, working, outliner, outline, ceil(255 * config.seen_probability))
 
     def __call__(self, rgb: UInt8, boxes: Iterable[Box], picture: Callable[[Size], UInt8]) -> UInt8:
         """The map uint8 [h, w] of a frame, 255 x probability: 0 but in and beside what the prior sees in `boxes`.
@@ -70,7 +73,7 @@ class Outlining(NamedTuple):
             if self.outliner is None:
                 np.maximum(found, seen, out=found)
                 continue
-            text = grow_and_feather(seen >= SEEN, _REACH_PX, 0)
+            text = grow_and_feather(seen >= self.seen_level, _REACH_PX, 0)
             near = self._near(text)
             if near is None:
                 continue

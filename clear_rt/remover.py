@@ -175,7 +175,7 @@ class Remover:
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
         picture = Size(info.width_px, info.height_px)
-        outlining = Outlining.of(self.bundle, self._prior, self._outliner, picture)
+        outlining = Outlining.of(self.bundle, self._prior, self._outliner, picture, self.config.matte)
         return Subject(info, scanned.runs, self.config, outlining, self._generator, scanned.signs)
 
     @cached_property

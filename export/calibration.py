@@ -112,7 +112,7 @@ def _controls(info: frames.VideoInfo, spec: GeneratorSpec, codec: Encoder, prior
     picture = Size(info.width_px, info.height_px)
     runs = _runs(info, spec, looking, working_size(*picture, prior.prior.short_side_px))
     placements = {run: place(run.box, picture, spec.multiple_px, spec.max_pixels, spec.profiles) for run in runs}
-    outlining = Outlining.of(prior, looking, opened_outliner(prior), picture)
+    outlining = Outlining.of(prior, looking, opened_outliner(prior), picture, MatteConfig())
     shown = _drafted(info, runs, outlining) if spec.draft else _plain(info)
     with closing(Leading(shown, info.path, placements, queue_frames(info), HostPictures(), Stopwatch())) as leading:
         for run in runs:

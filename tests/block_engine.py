@@ -61,7 +61,7 @@ def bundle(generator: GeneratorSpec | None = None) -> Bundle:
 
 def outlining(engine: Engine, size: Size) -> Outlining:
     """Of pictures that are looked at in their own size, once."""
-    return Outlining(Prior(engine, bundle().prior.multiple_px), size, None, size)
+    return Outlining(Prior(engine, bundle().prior.multiple_px), size, None, size, seen_level=51)
 
 
 def block_means(pictures: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def outliner():
 
 @pytest.fixture
 def outlining(looking, outliner):
-    return Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), OUTLINE)
+    return Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), OUTLINE, 51)
 
 
 def _pictures():
@@ -108,7 +108,7 @@ def test_both_networks_count():
             inside[12:-12, 12:-12] = True
             return np.where((rgb == 255).all(axis=2) & inside & (np.indices(found.shape)[0] % 16 > 7), 50, found)
 
-    mixed = Outlining(Prior(Looking(), 16), WORKING, Prior(Hollow(), 16), OUTLINE)
+    mixed = Outlining(Prior(Looking(), 16), WORKING, Prior(Hollow(), 16), OUTLINE, 51)
     found = mixed(small, [Box(0, 240, 640, 110)], Asked(large))
     assert found[504:556, 204:396].min() > 255 * MatteConfig().high_probability
     assert not found[500:560, 402:].any()
@@ -125,7 +125,7 @@ def test_two_regions_are_outlined_apart(outliner, outlining):
 
 def test_a_picture_of_both_sizes_is_asked_for_once(looking, outliner):
     _, small = _pictures()
-    both = Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), WORKING)
+    both = Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), WORKING, 51)
     found = both(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for"))
     assert np.array_equal(found == 255, (small == 255).all(axis=2))
     assert not found[found < 255].any()
@@ -134,7 +134,7 @@ def test_a_picture_of_both_sizes_is_asked_for_once(looking, outliner):
 
 def test_without_an_outliner_the_prior_outlines(looking):
     _, small = _pictures()
-    alone = Outlining(Prior(looking, 16), WORKING, None, WORKING)
+    alone = Outlining(Prior(looking, 16), WORKING, None, WORKING, 51)
     found = alone(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for"))
     assert np.array_equal(found == 255, (small == 255).all(axis=2))
     assert len(looking.sizes) == 1
@@ -153,7 +153,9 @@ def test_a_bundle_says_what_outlines_and_in_what_size():
     bundle, picture = open_bundle(), Size(1920, 1080)
     prior, outliner = Prior(BlockEngine(), 16), opened_outliner(bundle)
     assert outliner is not None
-    assert Outlining.of(bundle, prior, outliner, picture) == (prior, Size(640, 360), outliner, Size(1280, 720))
+    found = Outlining.of(bundle, prior, outliner, picture, MatteConfig())
+    assert found == (prior, Size(640, 360), outliner, Size(1280, 720), 51)
     alone = replace(bundle, outliner=None)
     assert opened_outliner(alone) is None
-    assert Outlining.of(alone, prior, None, picture) == (prior, Size(640, 360), None, Size(640, 360))
+    found = Outlining.of(alone, prior, None, picture, MatteConfig(seen_probability=0.5))
+    assert found == (prior, Size(640, 360), None, Size(640, 360), 128)

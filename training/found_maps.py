@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from clear_rt.bundle import open_bundle
+from clear_rt.config import MatteConfig
 from clear_rt.models.checkpoint import open_checkpoint
 from clear_rt.models.weights import check
 from clear_rt.outlining import Outlining, opened_outliner
@@ -51,14 +52,16 @@ class Embedded:
 
     def __call__(self, picture: UInt8) -> UInt8:
         height_px, width_px = picture.shape[:2]
-        sizes = Outlining.of(self._bundle, self._prior, self._outliner, Size(width_px, height_px))
+        sizes = Outlining.of(self._bundle, self._prior, self._outliner, Size(width_px, height_px), MatteConfig())
         return self._found(sizes, lambda size: np.ascontiguousarray(covering(picture, *size)))
 
     def outlined(self, picture: UInt8, smaller: UInt8) -> UInt8:
         """The map of a picture, in its own size, by text that is found in it in another: uint8 [H, W, 3] both."""
         working, outline = (Size(each.shape[1], each.shape[0]) for each in (smaller, picture))
-        sizes = Outlining(self._prior, working, self._outliner, outline)
-        return self._found(sizes, lambda size: smaller if size == working else picture)
+        sizes = Outlining.of(self._bundle, self._prior, self._outliner, outline, MatteConfig())
+        return self._found(
+            sizes._replace(working=working, outline=outline), lambda size: smaller if size == working else picture
+        )
 
     def _found(self, sizes: Outlining, picture: Callable[[Size], UInt8]) -> UInt8:
         return sizes(picture(sizes.working), [whole(sizes.working)], picture)

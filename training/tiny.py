@@ -116,7 +116,8 @@ def exported(run: Path, recipe: Recipe, bundle: Path) -> None:
         store="fp16",
         draft=True,
     )
-    notes = {"prior": before.get("prior", before), "generator": training_notes(run, recipe)}
+    notes = {name: before[name] for name in ("prior", "outliner") if name in before}
+    notes["generator"] = training_notes(run, recipe)
     export(folder, bundle, config, notes=notes)
 
 

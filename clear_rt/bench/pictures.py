@@ -53,7 +53,7 @@ def measure_pictures(
     clock, info = Clock(settle()), frames.probe(clip.path)
     decoded = _decode(clock, info, min(WARMUP_FRAMES + frames_measured, clip.frames))
     prior = Prior(engine, bundle.prior.multiple_px)
-    outlining = Outlining.of(bundle, prior, opened_outliner(bundle), profile.picture)
+    outlining = Outlining.of(bundle, prior, opened_outliner(bundle), profile.picture, MatteConfig())
     matte = _matte(clip.covered, outlining.outline)
     looks = _looks(outlining, profile)
     fills = _fills(side_of(engine).pictures, spec, profile, matte)
