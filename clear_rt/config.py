@@ -129,6 +129,7 @@ class MatteConfig:
             f"matte needs 0 < low_probability <= high_probability <= sure_probability < 1, got "
             f"{self.low_probability}, {self.high_probability} and {self.sure_probability}",
         )
+        _require(0 < self.seen_probability < 1, f"matte.seen_probability must be 0..1, got {self.seen_probability}")
         _require(self.least_frames >= 1, f"matte.least_frames must be >= 1, got {self.least_frames}")
         _require(self.reach_frames >= 0, f"matte.reach_frames must be >= 0, got {self.reach_frames}")
         _require(min(self.dilate_px, self.feather_px) >= 0, "matte.dilate_px and feather_px must be >= 0")

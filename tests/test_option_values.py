@@ -70,7 +70,7 @@ def test_sensitivity_moves_every_threshold_and_normal_none():
     (low, low_matte), (high, high_matte) = (at_sensitivity(region, matte, name) for name in ("low", "high"))
     for name in ("enter_probability", "stay_probability"):
         assert getattr(high, name) < getattr(region, name) < getattr(low, name)
-    for name in ("sure_probability", "high_probability", "low_probability"):
+    for name in ("seen_probability", "sure_probability", "high_probability", "low_probability"):
         assert getattr(high_matte, name) < getattr(matte, name) < getattr(low_matte, name)
     assert high.enter_probability == pytest.approx(0.6676, abs=1e-4)
 

@@ -59,9 +59,8 @@ class Embedded:
         """The map of a picture, in its own size, by text that is found in it in another: uint8 [H, W, 3] both."""
         working, outline = (Size(each.shape[1], each.shape[0]) for each in (smaller, picture))
         sizes = Outlining.of(self._bundle, self._prior, self._outliner, outline, MatteConfig())
-        return self._found(
-            sizes._replace(working=working, outline=outline), lambda size: smaller if size == working else picture
-        )
+        sizes = sizes._replace(working=working, outline=outline)
+        return self._found(sizes, lambda size: smaller if size == working else picture)
 
     def _found(self, sizes: Outlining, picture: Callable[[Size], UInt8]) -> UInt8:
         return sizes(picture(sizes.working), [whole(sizes.working)], picture)
