@@ -51,7 +51,7 @@ class FrameLike(Protocol):
 Frame = TypeVar("Frame", bound=FrameLike)
 
 # Samples with less alpha anchor the membrane: the hole should be no larger than the text. Outlined text over three
-# clips, JPEG quality 75, matte of the true text with default growth: 29.3 dB in the mask, 26.9 dB with a hole from 1.
+# clips, JPEG quality 75, matte of the true text grown by two pixels of 360 rows: 29.3 dB in the mask, 26.9 dB with a hole from 1.
 HOLE_ALPHA = 192
 TOLERANCE_OF_8_BITS = 0.25
 
@@ -95,7 +95,8 @@ def restored(frame: Frame, source: Frame, boxes: Iterable[Box]) -> Frame:
     """`frame`, which was edited, with the samples of `source` in all boxes: every sample that stands for one of their
     pixels. In place.
     """
-    for box in boxes:
+    full = next(plane for plane in frame.planes if plane.step_x_px == plane.step_y_px == 1)
+    for box in filter(None, (box.clipped(_size(full)) for box in boxes)):
         for plane, before in zip(frame.planes, source.planes, strict=True):
             inside = plane_box(box, plane.step_x_px, plane.step_y_px).slices
             plane.samples[inside] = before.samples[inside]

@@ -15,19 +15,19 @@ from clear_rt.errors import InputError
 from clear_rt.shapes import Size
 
 Bytes = NDArray[np.uint8]
-# A pixel of the working picture that an eighth of text covers is text: thin strokes of 4K would be lost otherwise.
+# A pixel of the map that an eighth of text covers is text: thin strokes of 4K would be lost otherwise.
 _COVERED = 32
 
 
-def masks(path: Path, working: Size) -> Generator[Bytes, None, None]:
-    """A map uint8 [h, w] of the working picture for every frame, 255 where there is text; without end for a picture.
+def masks(path: Path, size: Size) -> Generator[Bytes, None, None]:
+    """A map uint8 [h, w] of a size for every frame, 255 where there is text; without end for a picture.
 
     Bright pixels are text, whatever the mask's size. Close it. Raises InputError where the file cannot be read, and
     when it ends.
     """
 
     def map_of(frame: frames.Frame) -> Bytes:
-        shown = frame.rgb(working.height_px, working.width_px)[..., 1]
+        shown = frame.rgb(size.height_px, size.width_px)[..., 1]
         return np.where(shown >= _COVERED, np.uint8(255), np.uint8(0))
 
     with closing(frames.read(path)) as pictures:

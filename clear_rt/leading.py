@@ -25,7 +25,7 @@ from clear_rt.report import Stopwatch
 from clear_rt.threads import Stop, spare_workers, spread
 
 UInt8 = NDArray[np.uint8]
-# A frame, and the matte of its working picture where drafts are made.
+# A frame, and its matte where drafts are made.
 Shown = tuple[Frame, UInt8 | None]
 
 

@@ -1,4 +1,4 @@
-"""Occlusion maps to mattes: which pixels of the prior's working picture are replaced, and how much of each.
+"""Occlusion maps to mattes: which pixels of the outlined picture are replaced, and how much of each.
 
 Source: hysteresis in time as `MatteConfig` says; growth and feather are grey dilations by octagons (cross and square
 in turn).

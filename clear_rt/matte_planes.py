@@ -1,4 +1,4 @@
-"""A matte of the working picture to the alpha of a plane's samples: scaled up bilinearly, subsampled by maximum."""
+"""A matte, of whatever size, to the alpha of a plane's samples: scaled up bilinearly, subsampled by maximum."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Looked(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """A frame with the runs it lies in and its occlusion map (zero outside them)."""
+    """A frame with the runs it lies in and its occlusion map (zero but in and beside them)."""
 
     frame: frames.Frame
     runs: Active
@@ -75,7 +75,7 @@ def queue_frames(info: frames.VideoInfo) -> int:
 
 
 class Matting:
-    """Maps of one video's runs, each computed only inside its frame's regions, and mattes of them, without its signs.
+    """Maps of one video's runs, each looked for only inside its frame's regions, and mattes of them, without its signs.
 
     Two passes may be under way at once, on threads of their own: one computes a frame's map, the other takes it over.
     The one that writes begins with `first_frame`, the leading one with `first_crop`; the frames before are decoded, and

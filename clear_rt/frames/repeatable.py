@@ -10,7 +10,7 @@ _CPU = Path("/proc/cpuinfo")
 
 @cache
 def x264_instructions() -> dict[str, str]:
-    """x264's options: all instructions but AVX-512 on a processor that has them, nothing elsewhere.
+    """x264's options: on Linux all instructions but AVX-512 where the processor has them, nothing elsewhere.
 
     Its AVX-512 code, on an AMD EPYC with avx512_bf16, gives other packets in every second to tenth run of the same 100
     pictures, also on one thread (as PyAV 18.1 ships it; only with macroblock trees and B-frames). Without it the same

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from clear_rt import frames
 from clear_rt.config import WriteConfig
-from clear_rt.frames.repeatable import has_avx512, x264_instructions
+from clear_rt.frames import encoder_options
+from clear_rt.frames.info import Mastering
+from clear_rt.frames.repeatable import has_avx512
 
 RUNS = 6
 
@@ -44,4 +47,14 @@ def test_what_a_processor_says(tmp_path, text, found):
 
 def test_nothing_is_said_where_nothing_is_known(tmp_path):
     assert not has_avx512(tmp_path / "missing")
-    assert x264_instructions() in ({}, {"x264-params": "asm=FMA3,BMI2,AVX2"})
+
+
+def test_what_is_said_stays_beside_other_options(clean, monkeypatch):
+    said = {"x264-params": "asm=FMA3,BMI2,AVX2"}
+    monkeypatch.setattr(encoder_options, "x264_instructions", lambda: said)
+    info = replace(frames.probe(clean), mastering=Mastering(None, "1000,400"))
+    found = encoder_options.options_of("libx264", WriteConfig(), info, "mp4")["x264-params"]
+    assert found == "asm=FMA3,BMI2,AVX2:cll=1000,400"
+    assert "x264-params" not in encoder_options.options_of(
+        "libx264", WriteConfig(lossless=True), frames.probe(clean), "mp4"
+    )

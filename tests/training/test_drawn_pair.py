@@ -130,3 +130,10 @@ def test_the_label_is_combed_as_the_picture_is():
     told = recipe(damage=Damage(combed=5, cadence=5))
     rows = label_of(late, told, (320, 180), 1).sum(axis=1), label_of(late, recipe(), (320, 180), 1).sum(axis=1)
     assert 0 < rows[0].sum() < 0.9 * rows[1].sum()
+
+
+def test_rows_of_a_caption_that_has_ended_are_labelled():
+    pair = draw_pair(clip(), recipe(), np.random.default_rng(1), text=True)
+    ended = DrawnPair([*pair.subtitled[:1], *pair.clean[1:]], pair.clean, pair.stays)
+    assert label_of(ended, recipe(damage=Damage(combed=5, cadence=5)), (320, 180), 1).any()
+    assert not label_of(ended, recipe(), (320, 180), 1).any()
