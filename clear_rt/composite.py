@@ -51,7 +51,8 @@ class FrameLike(Protocol):
 Frame = TypeVar("Frame", bound=FrameLike)
 
 # Samples with less alpha anchor the membrane: the hole should be no larger than the text. Outlined text over three
-# clips, JPEG quality 75, matte of the true text grown by two pixels of 360 rows: 29.3 dB in the mask, 26.9 dB with a hole from 1.
+# clips, JPEG quality 75, matte of the true text grown by two pixels of 360 rows: 29.3 dB in the mask, 26.9 dB with a
+# hole from 1.
 HOLE_ALPHA = 192
 TOLERANCE_OF_8_BITS = 0.25
 
