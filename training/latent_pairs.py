@@ -102,7 +102,7 @@ def _finder() -> Embedded:
 
 
 def _found(finder: Embedded, video: Captioned) -> UInt8:
-    """The maps uint8 [17, h, w] of a clip, as the runtime has them."""
+    """The maps uint8 [17, H, W] of a clip. The runtime shows the outliner more of what lies around text."""
     step = max(1, round(video.canvas_height_px / _PRIOR_ROWS_PX))
     return np.stack([finder.outlined(frame, np.ascontiguousarray(frame[::step, ::step])) for frame in video.frames])
 
@@ -115,10 +115,12 @@ def drafted(frames: UInt8, maps: UInt8) -> UInt8:
 
 
 def _token_map(maps: UInt8, latent_frames: int, latent_px: int) -> npt.NDArray[np.uint8]:
-    """Maps uint8 [17, h, w] on the grid of tokens, uint8 [L, rows, columns]: the strongest of what a token covers."""
-    step = SIDE_PX // maps.shape[1]
-    found = torch.from_numpy(maps.repeat(step, axis=1).repeat(step, axis=2))[None].float()
-    return prior_on_latents(found, latent_frames, PATCH[1] * latent_px)[0].to(torch.uint8).numpy()
+    """Maps uint8 [17, H, W] on the grid of tokens, uint8 [L, rows, columns]: the strongest of what a token covers."""
+    return (
+        prior_on_latents(torch.from_numpy(maps)[None].float(), latent_frames, PATCH[1] * latent_px)[0]
+        .to(torch.uint8)
+        .numpy()
+    )
 
 
 def _tensor(clips: list[UInt8]) -> Tensor:

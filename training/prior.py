@@ -227,9 +227,10 @@ def training_notes(config: TrainConfig, crops: Crops, found: dict[str, float]) -
     """What a bundle's manifest says of its prior's training."""
     clips = {name: digest for package in PACKAGES for _, name, digest in package.members if name in TRAINING}
     options = f"--seed {config.seed} --steps {config.steps} --batch {config.batch} --peak-lr {config.peak_lr}"
+    begun = None
     if config.begin is not None:
         options += f" --begin {config.begin}"
-    begun = None if config.begin is None else sha256(open_bundle(Path(config.begin)).prior.graph).hexdigest()
+        begun = sha256(open_bundle(Path(config.begin)).prior.graph).hexdigest()
     return {
         "command": f"python -m training.prior {options}",
         "begun_at_sha256": begun,

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from clear_rt.errors import BundleError
 from clear_rt.models.prior import ConvNorm, PriorNet
 
+_ANOTHER = "the bundle's prior is of another network; give the path of one that this version trained"
+
 
 @torch.no_grad()
 def begin_at(net: PriorNet, graph: bytes, pictures: Tensor) -> None:
@@ -30,7 +32,7 @@ def begin_at(net: PriorNet, graph: bytes, pictures: Tensor) -> None:
     for name in norms:
         _as_identity(state, f"{name}.1", stored.pop(f"{name}.0.bias", None))
     if any(name not in state or state[name].shape != tensor.shape for name, tensor in stored.items()):
-        raise BundleError("the bundle's prior is of another network; give the path of one that this version trained")
+        raise BundleError(_ANOTHER)
     missing = {name for name in state if name.split(".")[-1] in ("weight", "bias")} - stored.keys()
     if any(not name.startswith(tuple(f"{norm}.1." for norm in norms)) for name in missing):
         raise BundleError("the bundle's prior lacks weights; give the path of one that this version trained")
@@ -51,7 +53,7 @@ def _stored(graph: bytes) -> dict[str, Tensor]:
 def _as_identity(state: dict[str, Any], norm: str, shift: Tensor | None) -> None:
     """A norm that adds `shift` and does nothing else."""
     if shift is None or state[f"{norm}.bias"].shape != shift.shape:
-        raise BundleError("the bundle's prior is of another network; give the path of one that this version trained")
+        raise BundleError(_ANOTHER)
     state[f"{norm}.weight"] = torch.ones_like(shift)
     state[f"{norm}.bias"] = shift
     state[f"{norm}.running_mean"] = torch.zeros_like(shift)
