@@ -20,6 +20,7 @@ from clear_rt.config import (
     KernelsName,
     MatteConfig,
     Policy,
+    Propagation,
     ReadConfig,
     RegionConfig,
     RunConfig,
@@ -82,6 +83,9 @@ def remove(
     sensitivity: Annotated[Sensitivity, typer.Option(help="How eagerly text is looked for.")] = "normal",
     composite: Annotated[CompositeMode, typer.Option(help="How a generated fill meets the source.")] = COMPOSITE.mode,
     fill: Annotated[FillMode, typer.Option(help="What fills the place of the text.")] = COMPOSITE.fill,
+    propagate: Annotated[
+        Propagation, typer.Option(help="From which frames what they show behind the text is carried over.")
+    ] = COMPOSITE.propagate,
     engine: Annotated[EngineName, typer.Option(help="What runs the networks.")] = RUN.engine,
     kernels: Annotated[KernelsName, typer.Option(help="What the cuda engine computes with.")] = RUN.kernels,
     bundle: BundleFolder = None,
@@ -124,7 +128,7 @@ def remove(
     config = RunConfig(
         region=sought,
         matte=matte,
-        composite=CompositeConfig(mode=composite, fill=fill),
+        composite=CompositeConfig(mode=composite, fill=fill, propagate=propagate),
         denoise=_denoise(fill, steps, policy, noise, seed, max_memory),
         read=reading_of(decoder, rate, raw),
         write=WriteConfig(

@@ -14,6 +14,7 @@ RegionMode = Literal["auto", "full", "fixed"]
 TextKind = Literal["subtitles", "all"]
 CompositeMode = Literal["membrane", "paste", "off"]
 FillMode = Literal["model", "membrane"]
+Propagation = Literal["both", "past", "off"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
 KernelsName = Literal["auto", "torch", "triton"]
 Policy = Literal["paper", "reference", "stream"]
@@ -137,12 +138,22 @@ class MatteConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompositeConfig:
-    """How generated samples meet the source, and what generates them."""
+    """How generated samples meet the source, and what generates them.
+
+    `propagate` says whether what frames before ("past") or before and after ("both") show behind the text is carried
+    into the fill, along the picture's motion. Mode "off" puts generated content in as it is.
+    """
 
     mode: CompositeMode = "membrane"
     fill: FillMode = "membrane"
+    propagate: Propagation = "both"
+
+    @property
+    def propagates(self) -> bool:
+        return self.propagate != "off" and self.mode != "off"
 
     def __post_init__(self) -> None:
+        _require_one_of("propagate", self.propagate, Propagation)
         _require(
             not (self.fill == "membrane" and self.mode != "membrane"),
             f"--composite {self.mode} needs generated content, and --fill membrane generates none; "

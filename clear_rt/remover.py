@@ -41,6 +41,8 @@ from clear_rt.threads import Behind, Stop
 UInt8 = npt.NDArray[np.uint8]
 # What the first pass found, in the folder of an interrupted run.
 _FOUND = "found"
+# What finds text, and what follows motion.
+_ALWAYS = ("onnxruntime", "opencv-python-headless")
 # What computes the networks of an engine beside ONNX Runtime, which most priors are left to.
 _LIBRARIES = {"cuda": ("torch", "triton"), "trt": ("tensorrt", "tensorrt-rtx-cu13")}
 
@@ -170,7 +172,7 @@ class Remover:
         """What the networks are computed by, as far as results may differ by it."""
         gpu = first_gpu() if self.engine.name != "onnx" else None
         side = None if self._generator is None else getattr(self._generator.side, "kept_as", None)
-        libraries = {name: _version_of(name) for name in ("onnxruntime", *_LIBRARIES.get(self.engine.name, ()))}
+        libraries = {name: _version_of(name) for name in (*_ALWAYS, *_LIBRARIES.get(self.engine.name, ()))}
         return libraries | {"engine": side or self.engine.name, "GPU": "none" if gpu is None else gpu.name}
 
     def _subject(self, info: frames.VideoInfo, scanned: Scanned) -> Subject:
@@ -248,7 +250,7 @@ class Remover:
             stop,
         ):
             changed = resuming.changed_before(first_frame)
-            for seen in watch.each(cleaned, "wait for composite"):
+            for seen in watch.each(cleaned, "wait for results"):
                 if contents is not None:
                     contents.tell()
                 changed += seen.result is not seen.source

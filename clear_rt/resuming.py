@@ -1,16 +1,33 @@
-"""Where an interrupted removal goes on, and what it leaves for that: states of the model, and how much was changed."""
+"""Where an interrupted removal goes on, and what it leaves for that.
+
+For every segment, what was known of the picture behind text at its end, the model's state, and how much was changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from clear_rt.contents_state import under_way_at
 from clear_rt.errors import OutputError
 from clear_rt.frames import SegmentedWriter, Work
+from clear_rt.propagating import packed_known
+from clear_rt.propagation import Known
 from clear_rt.regions import RegionRun
 
 # In the folder of an interrupted run, for every segment.
-_MODEL, _CHANGED = "model", "changed"
+_MODEL, _KNOWN, _CHANGED = "model", "known", "changed"
+
+
+class Start(NamedTuple):
+    """A frame to begin with, the model's state before it, and what is known behind text; None where there is none."""
+
+    frame: int
+    model: bytes | None = None
+    known: bytes | None = None
+
+
+FROM_THE_FIRST = Start(0)
 
 
 class Resuming:
@@ -20,45 +37,64 @@ class Resuming:
         encoded = [segment for segment in writer.plan.until(total_frames) if not segment.copied]
         self._numbers = {segment.stop_frame: number for number, segment in enumerate(encoded)}
         self._work, self._finished_frames = work, writer.finished_frames
-        self._stored = work.stored(_MODEL)
+        self._stored = {name: work.stored(name) for name in (_MODEL, _KNOWN)}
         self._keeps_states = True
 
     @property
     def state_frames(self) -> Sequence[int]:
-        """Before which frames the state of the model is wanted: where encoded segments end."""
+        """Before which frames states are wanted: where encoded segments end."""
         return sorted(self._numbers)
 
-    def starts(self, runs: Sequence[RegionRun]) -> Iterator[tuple[int, bytes | None]]:
-        """First frames and the model's states before them, best first; frames before are finished in all of them.
+    def starts(self, runs: Sequence[RegionRun], *, generates: bool, propagates: bool) -> Iterator[Start]:
+        """Where to begin, best first; frames before are finished in all of them.
 
-        Without a state, runs that are under way there have to be generated once more from their first frame on.
+        Without the model's state, runs that are under way there have to be generated once more from their first frame
+        on. Without what was known behind text nothing can begin within a run.
         """
         ends = [segment.stop_frame for segment in self._work.segments]
+        newest: Start | None = None
         for number, frame in reversed(list(enumerate([*ends[:-1], self._finished_frames] if ends else []))):
-            if not under_way_at(runs, frame):
-                yield frame, None
+            goes_on = generates and bool(under_way_at(runs, frame))
+            hides = propagates and any(run.start_frame <= frame < run.stop_frame for run in runs)
+            known = self._work.load(_KNOWN, number) if hides else None
+            model = self._work.load(_MODEL, number) if goes_on else None
+            if hides and known is None:
+                continue
+            if goes_on and model is None:
+                newest = newest or Start(frame, None, known)
+                continue
+            yield Start(frame, model, known)
+            if not (goes_on or hides):
                 return
-            state = self._work.load(_MODEL, number)
-            if state is not None:
-                yield frame, state
-        yield self._finished_frames, None
+        yield from [newest] if newest else []
+        yield FROM_THE_FIRST
 
     def keep_state(self, frame: int, state: bytes) -> None:
-        """The model's state before a frame; on the engine's thread. A disk without room for it costs the states."""
+        """The model's state before a frame; on the engine's thread."""
+        self._keep(_MODEL, frame, state)
+
+    def keep_known(self, runs: Sequence[RegionRun], frame: int, before: Known) -> None:
+        """What the frame before this one tells, where it is wanted; on the thread of the writing pass's end."""
+        if frame in self._numbers and any(run.start_frame <= frame < run.stop_frame for run in runs):
+            self._keep(_KNOWN, frame, packed_known(frame, before))
+
+    def _keep(self, name: str, frame: int, state: bytes) -> None:
+        """A disk without room for it costs the states."""
         if not self._keeps_states:
             return
         number = self._numbers[frame]
         try:
-            self._work.store(_MODEL, state, number)
+            self._work.store(name, state, number)
         except OutputError:
             self._keeps_states = False
             return
         # A state is of use once its segment is finished: until then an older one is.
-        self._stored.append(number)
-        usable = [one for one in self._stored if one < len(self._work.segments)]
+        stored = self._stored[name]
+        stored.append(number)
+        usable = [one for one in stored if one < len(self._work.segments)]
         for old in usable[:-1]:
-            self._work.forget(_MODEL, old)
-            self._stored.remove(old)
+            self._work.forget(name, old)
+            stored.remove(old)
 
     def ends_at(self, frame: int) -> bool:
         """Whether frame index `frame` is the last one of an encoded segment."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -15,19 +15,27 @@ from clear_rt.canvas import Array
 from clear_rt.composite import paste, restored
 from clear_rt.config import RunConfig
 from clear_rt.contents import Contents
-from clear_rt.contents_state import Start, start_of
+from clear_rt.contents_state import Start as ContentsStart
+from clear_rt.contents_state import start_of
 from clear_rt.generate import CropGenerator
+from clear_rt.grid import grid_of
+from clear_rt.holes import holes
 from clear_rt.leading import Shown
-from clear_rt.matting import Matted, Matting, queue_frames
+from clear_rt.matting import STEADY_FRAMES, Matted, Matting, queue_frames
 from clear_rt.outlining import Outlining
+from clear_rt.propagating import Filled, foreseen, propagated, reach_of, unpacked_known
+from clear_rt.propagation import Known, patches_of
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
-from clear_rt.resuming import Resuming
+from clear_rt.resuming import FROM_THE_FIRST, Resuming, Start
+from clear_rt.shapes import Size
 from clear_rt.states import StateError
 from clear_rt.telling import Progress
-from clear_rt.threads import Stop, spare_workers, spread
+from clear_rt.threads import Stop, ahead, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
+# Finished frames that wait for the encoder.
+_DONE_FRAMES = 3
 
 
 class Cleaned(NamedTuple):
@@ -61,6 +69,15 @@ class Subject(NamedTuple):
     signs: Sequence[RegionRun] = ()
 
 
+class _Begun(NamedTuple):
+    """Where the pass begins, with what it goes on from; `before` is what the frame before it tells."""
+
+    first_frame: int
+    matting: Matting
+    contents: Contents | None
+    before: Known | None
+
+
 class _Edit(NamedTuple):
     """A frame with its matte, and what was generated for its runs."""
 
@@ -83,33 +100,60 @@ def second_pass(
     Those that an interrupted run has finished are left out, unless somebody wants to see `all_frames`. Raises what
     decoder and engine raise, also while frames are taken.
     """
+    begun = _begun(subject, watch, tell, stop, resuming, all_frames=all_frames)
+    with begun.contents or nullcontext() as contents, ExitStack() as threads:
+        idle = contents.tell if contents else _nothing
+        edits = threads.enter_context(closing(_edits(begun.matting.writing(), contents, watch)))
+        filled = threads.enter_context(closing(_filled(subject, contents, edits, watch, stop)))
+        both_ways = _propagated(subject, filled, begun.before, watch, stop, resuming)
+        cleaned = threads.enter_context(closing(ahead(both_ways, _DONE_FRAMES, stop=stop, idle=idle)))
+        yield Pass(begun.first_frame, cleaned, contents)
+
+
+def _filled(
+    subject: Subject, contents: Contents | None, edits: Generator[_Edit, None, None], watch: Stopwatch, stop: Stop
+) -> Generator[Filled[Cleaned], None, None]:
+    """Every frame with its own fill, on threads of its own."""
     workers = min(spare_workers(), queue_frames(subject.info))
-    first_frame, matting, made = _begun(subject, watch, tell, stop, resuming, all_frames=all_frames)
-    with (
-        made or nullcontext() as contents,
-        closing(_edits(matting.writing(), contents, watch)) as edits,
-        closing(
-            spread(
-                watch.timed(partial(_cleaned, subject.config, contents), "composite"),
-                edits,
-                workers + 1,
-                workers,
-                stop=stop,
-                idle=contents.tell if contents else _nothing,
-            )
-        ) as cleaned,
-    ):
-        yield Pass(first_frame, cleaned, contents)
+    own = watch.timed(partial(_filled_frame, subject, contents), "composite")
+    return spread(own, edits, workers + 1, workers, stop=stop)
+
+
+def _propagated(
+    subject: Subject,
+    filled: Iterable[Filled[Cleaned]],
+    before: Known | None,
+    watch: Stopwatch,
+    stop: Stop,
+    resuming: Resuming | None,
+) -> Generator[Cleaned, None, None]:
+    """The frames with what others show behind their text, those that come later on a thread of its own."""
+    info, composite = subject.info, subject.config.composite
+    filled = watch.each(filled, "wait for composite")
+    if not composite.propagates:
+        yield from (one.item for one in filled)
+        return
+    grid = grid_of(Size(info.width_px, info.height_px))
+    later = watch.each(foreseen(filled, grid, reach_of(info, composite.propagate)), "look ahead")
+    with closing(ahead(later, STEADY_FRAMES, stop=stop)) as waiting:
+        keep = _forgotten if resuming is None else partial(resuming.keep_known, subject.runs)
+        one_by_one = propagated(watch.each(waiting, "wait for later frames"), grid, before, keep)
+        yield from watch.each(one_by_one, "propagate")
 
 
 def _begun(
     subject: Subject, watch: Stopwatch, tell: Progress, stop: Stop, resuming: Resuming | None, *, all_frames: bool
-) -> tuple[int, Matting, Contents | None]:
-    """The first frame, mattes and contents from there on; a state that the engine does not take up is passed by."""
-    starts = [(0, None)] if resuming is None or all_frames else resuming.starts(subject.runs)
-    for first_frame, state in starts:
+) -> _Begun:
+    """The best of the places to begin at whose states are taken up."""
+    starts: Iterable[Start] = [FROM_THE_FIRST]
+    if resuming is not None and not all_frames:
+        generates, propagates = subject.generator is not None, subject.config.composite.propagates
+        starts = resuming.starts(subject.runs, generates=generates, propagates=propagates)
+    for start in starts:
         with suppress(StateError):
-            return first_frame, *_from(first_frame, state, subject, watch, tell, stop, resuming)
+            before = None if start.known is None else unpacked_known(start.known, start.frame)
+            matting, contents = _from(start.frame, start.model, subject, watch, tell, stop, resuming)
+            return _Begun(start.frame, matting, contents, before)
     raise AssertionError("the last of the starts has no state")
 
 
@@ -123,7 +167,7 @@ def _from(
     resuming: Resuming | None,
 ) -> tuple[Matting, Contents | None]:
     info, runs, config, generator = subject.info, list(subject.runs), subject.config, subject.generator
-    start = Start(first_frame) if generator is None else start_of(generator, info, runs, first_frame, state)
+    start = ContentsStart(first_frame) if generator is None else start_of(generator, info, runs, first_frame, state)
     matting = Matting(
         info,
         runs,
@@ -164,19 +208,24 @@ def _edits(
             yield _Edit(one, generated)
 
 
-def _cleaned(config: RunConfig, contents: Contents | None, edit: _Edit) -> Cleaned:
-    """A frame with the text of its runs replaced."""
+def _filled_frame(subject: Subject, contents: Contents | None, edit: _Edit) -> Filled[Cleaned]:
+    """A frame with the text of its runs replaced, by itself."""
+    config = subject.config.composite
     item, matte, kept = edit.matted
     result = item.frame
     for i, run in enumerate(item.runs):
         if contents is None:
-            result = paste(result, run.box, matte, config.composite)
+            result = paste(result, run.box, matte, config)
         else:
-            result = contents.pasted(result, run, matte, config.composite, edit.generated[i])
-    if config.composite.mode == "off" and item.runs:
+            result = contents.pasted(result, run, matte, config, edit.generated[i])
+    if config.mode == "off" and item.runs:
         # The matte leaves out what is kept, and this mode does not look at it.
         result = restored(result, item.frame, kept)
-    return Cleaned(item.frame, result, item.occlusion, matte)
+    patches = []
+    if config.propagates and result is not item.frame:
+        picture = Size(subject.info.width_px, subject.info.height_px)
+        patches = patches_of(result, holes(matte, picture, (run.box for run in item.runs)), grid_of(picture))
+    return Filled(Cleaned(item.frame, result, item.occlusion, matte), item.frame.index, result, patches)
 
 
 def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, None, None]:
@@ -186,6 +235,10 @@ def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, Non
 
 
 def _unkept(frame: int, state: bytes) -> None:
+    """Nobody goes on from it."""
+
+
+def _forgotten(frame: int, before: Known) -> None:
     """Nobody goes on from it."""
 
 
