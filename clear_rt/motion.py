@@ -6,8 +6,6 @@ vectors in and close to them are replaced by the mean of those around.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +30,7 @@ def flow_around(here: UInt8, there: UInt8, hole: Bools) -> Floats:
     `hole` bool [H, W] is what tells nothing in either of them. Zeros where nothing else does. Sides are `LEAST_SIDE_PX`
     or more.
     """
-    search: Any = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
-    found: Floats = search.calc(here, there, None)
+    found: Floats = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(here, there, None)
     side = 2 * _BESIDE_PX + 1
     untold = cv2.dilate(hole.view(np.uint8), np.ones((side, side), np.uint8)) > 0
     told = (~untold).astype(np.float32)

@@ -12,8 +12,6 @@ from itertools import islice
 import numpy as np
 import pytest
 
-pytest.importorskip("cv2", reason="evaluation needs the [eval] extra")
-
 from clear_rt import frames
 from clear_rt.cli import main
 from clear_rt.errors import ExitStatus

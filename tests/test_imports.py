@@ -21,13 +21,14 @@ HEAVY_ROOMS = (
     "clear_rt.runtime.torch",
     "clear_rt.runtime.torch_networks",
 )
-FORBIDDEN = {"torch", "triton", "diffusers", "transformers", "peft", "modelopt", "PIL", "cv2", "tensorrt",
+FORBIDDEN = {"torch", "triton", "diffusers", "transformers", "peft", "modelopt", "PIL", "tensorrt",
              "tensorrt_rtx", "pycuda", "rapidocr_onnxruntime", "onnx", "onnxscript", "safetensors",
              "huggingface_hub", "httpx2"}  # fmt: skip
 OUTSIDE = ("benchmarks", "tests", "training", "samples")
 BOTTOM = {"clear_rt.shapes", "clear_rt.errors", "clear_rt.config", "clear_rt.version"}
 HOME_ONLY = {
     "av": ("clear_rt.frames",),
+    "cv2": ("clear_rt.motion", "clear_rt.grid", "clear_rt.propagation", "clear_rt.metrics"),
     "triton": ("clear_rt.kernels",),
     "tensorrt": ("clear_rt.runtime", "clear_rt.export"),
     "tensorrt_rtx": ("clear_rt.runtime", "clear_rt.export"),

@@ -307,7 +307,7 @@ def test_avi_without_text_is_encoded_again(tmp_path, suffix):
 def test_a_run_imports_no_torch_and_no_extras(subtitled, tmp_path):
     code = (
         "import sys, clear_rt; clear_rt.remove(sys.argv[1], sys.argv[2]);"
-        "print(sorted(m for m in ('torch', 'diffusers', 'transformers', 'peft', 'modelopt', 'PIL', 'cv2', 'triton')"
+        "print(sorted(m for m in ('torch', 'diffusers', 'transformers', 'peft', 'modelopt', 'PIL', 'triton')"
         " if m in sys.modules))"
     )
     short = _first_frames(subtitled, tmp_path / "short.mkv", 10)

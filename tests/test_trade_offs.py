@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("PIL", reason="drawing text into the clips needs the [eval] extra")
-pytest.importorskip("cv2", reason="SSIM needs the [eval] extra")
 torch = pytest.importorskip("torch", reason="precisions are torch's")
 pytest.importorskip("onnx", reason="clear-tiny's weights are read out of its graphs")
 pytest.importorskip("triton", reason="the engine cuda needs Triton")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-
-from clear_rt.metrics.optional import opencv
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
@@ -17,11 +16,8 @@ def mask_from_difference(source: UInt8, clean: UInt8) -> Bool:
     """Where uint8 [H, W, 3] `source` differs from `clean` by more than 24 levels in a channel, after a 3x3 box average.
 
     Approximate as soon as the source was compressed: coding noise adds pixels, faint edges of the text are lost.
-
-    Raises:
-        ConfigError: OpenCV is not installed.
     """
     difference = source.astype(np.float32) - clean
-    smoothed = np.abs(opencv().blur(difference, (3, 3)))
+    smoothed = np.abs(cv2.blur(difference, (3, 3)))
     mask: Bool = smoothed.max(axis=2) > DIFFERENCE_LEVELS
     return mask

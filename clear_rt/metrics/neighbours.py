@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.metrics.flow import LEAST_SIDE_PX, luma
+from clear_rt.metrics.flow import luma
 from clear_rt.metrics.motion import MotionSum
 from clear_rt.metrics.ssim import ssim_within
 from clear_rt.metrics.warping import WarpingSum
+from clear_rt.motion import LEAST_SIDE_PX
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
@@ -51,11 +52,7 @@ class NeighboursSum:
         self._before: tuple[dict[str, UInt8], Bool | None] | None = None
 
     def add(self, rgb: Mapping[str, UInt8], mask: Bool | None, *, sampled: bool) -> None:
-        """The next frame: uint8 [H, W, 3] of every clip by its name, and bool [H, W] where there is a mask.
-
-        Raises:
-            ConfigError: OpenCV is not installed.
-        """
+        """The next frame: uint8 [H, W, 3] of every clip by its name, and bool [H, W] where there is a mask."""
         before, self._before = self._before, None
         if before is None and not sampled:
             return

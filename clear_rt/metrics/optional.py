@@ -17,11 +17,6 @@ def _module(name: str, package: str, need: str, extra: str) -> Any:  # noqa: ANN
         ) from error
 
 
-def opencv() -> Any:  # noqa: ANN401 - a module without usable stubs
-    """The module cv2. Raises ConfigError where it is missing."""
-    return _module("cv2", "OpenCV", "evaluation", "eval")
-
-
 def rapidocr() -> Any:  # noqa: ANN401 - a module without stubs
     """The module rapidocr_onnxruntime. Raises ConfigError where it is missing."""
     return _module("rapidocr_onnxruntime", "rapidocr-onnxruntime", "evaluation", "eval")

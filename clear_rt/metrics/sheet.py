@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.metrics.optional import opencv
 from clear_rt.metrics.page import ERROR_GAIN, Row, enlarged, error_picture, page
 from clear_rt.metrics.videos import Together
 from clear_rt.shapes import Box, Size, grow, whole
@@ -48,7 +48,7 @@ class Sheet:
         self._span_frames, self._seen = 1, 0
 
     def add(self, frame: Together) -> None:
-        """The next frame. Raises ConfigError where OpenCV is not installed."""
+        """The next frame."""
         inside_px = 0 if frame.mask is None else int(np.count_nonzero(frame.mask))
         place = self._seen % self._span_frames
         is_new = place == 0
@@ -112,7 +112,6 @@ def _at_column_width(part: UInt8) -> UInt8:
     height_px, width_px = part.shape[:2]
     if width_px <= COLUMN_PX:
         return enlarged(part, max(1, min(COLUMN_PX // width_px, ENLARGED_PX // height_px)))
-    cv2 = opencv()
     height_px = max(1, round(height_px * COLUMN_PX / width_px))
     shrunk: UInt8 = cv2.resize(np.ascontiguousarray(part), (COLUMN_PX, height_px), interpolation=cv2.INTER_AREA)
     return shrunk

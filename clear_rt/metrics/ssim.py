@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-
-from clear_rt.metrics.optional import opencv
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
@@ -45,9 +44,6 @@ def similarity(picture: UInt8, reference: UInt8) -> Similarity:
     """Both figures of two uint8 [H, W, 3]: `ssim`, and MS-SSIM of five scales, each half the one before.
 
     A scale is the average of 2x2 pixels, a last odd row or column is left out; a negative mean counts as 0.
-
-    Raises:
-        ConfigError: OpenCV is not installed.
     """
     a, b = picture @ _LUMA, reference @ _LUMA
     maps = _maps(a, b)
@@ -66,9 +62,6 @@ def ssim(picture: UInt8, reference: UInt8) -> float:
     """Mean SSIM of two uint8 [H, W, 3] over the pixels whose whole window lies in the picture (1.0: identical).
 
     A picture without such a pixel is mirrored at its edges instead.
-
-    Raises:
-        ConfigError: OpenCV is not installed.
     """
     return _whole(_maps(picture @ _LUMA, reference @ _LUMA).ssim)
 
@@ -101,6 +94,5 @@ def _half(values: Float) -> Float:
 
 
 def _smooth(values: Float) -> Float:
-    cv2 = opencv()
     smoothed: Float = cv2.GaussianBlur(values, (_SIDE_PX, _SIDE_PX), _SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
     return smoothed

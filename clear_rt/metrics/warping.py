@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.metrics.flow import LEAST_SIDE_PX, around, flow, luma, moved
-from clear_rt.metrics.optional import opencv
+from clear_rt.metrics.flow import around, flow, luma, moved
+from clear_rt.motion import LEAST_SIDE_PX
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
@@ -64,10 +65,8 @@ class WarpingSum:
 
         Raises:
             ValueError: shapes, types or the number of clips are others than these, or than those of the frame before.
-            ConfigError: OpenCV is not installed.
         """
         self._check(clean, judged, mask)
-        cv2 = opencv()
         lumas = np.stack([cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY) for rgb in (clean, *judged)])
         after = _Pictures(luma(clean), lumas, mask.copy())
         before, self._before = self._before, after
