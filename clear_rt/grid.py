@@ -54,10 +54,9 @@ class Grid(NamedTuple):
         outer, found = self.pixels(cells), np.asarray(values)
         if self.step_px > 1:
             found = np.asarray(cv2.resize(values, (outer.width_px, outer.height_px), interpolation=cv2.INTER_LINEAR))
-        rows = np.minimum(np.arange(box.y_px, box.bottom_px) - outer.y_px, outer.height_px - 1)
-        columns = np.minimum(np.arange(box.x_px, box.right_px) - outer.x_px, outer.width_px - 1)
-        part: npt.NDArray[Any] = found[np.ix_(rows, columns)]
-        return part
+        part = found[box.y_px - outer.y_px :, box.x_px - outer.x_px :][: box.height_px, : box.width_px]
+        missing = (0, box.height_px - part.shape[0]), (0, box.width_px - part.shape[1])
+        return np.pad(part, [*missing, *[(0, 0)] * (part.ndim - 2)], "edge") if any(map(any, missing)) else part
 
 
 def grid_of(picture: Size) -> Grid:

@@ -32,13 +32,15 @@ def flow_around(here: UInt8, there: UInt8, hole: Bools) -> Floats:
     """
     found: Floats = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(here, there, None)
     side = 2 * _BESIDE_PX + 1
-    untold = cv2.dilate(hole.view(np.uint8), np.ones((side, side), np.uint8)) > 0
-    told = (~untold).astype(np.float32)
-    share = cv2.blur(told, (_AROUND_PX, _AROUND_PX))
-    around = cv2.blur(found * told[..., None], (_AROUND_PX, _AROUND_PX)) / np.maximum(share, _LEAST_SHARE)[..., None]
+    untold = cv2.dilate(hole.view(np.uint8), np.ones((side, side), np.uint8))
+    told = 1 - untold
+    share = cv2.blur(told.astype(np.float32), (_AROUND_PX, _AROUND_PX))
+    around = cv2.blur(cv2.copyTo(found, told), (_AROUND_PX, _AROUND_PX))
+    around /= np.maximum(share, _LEAST_SHARE)[..., None]
     if (far := share < _LEAST_SHARE).any():
-        around[far] = found[~untold].mean(axis=0) if told.any() else 0
-    return np.where(untold[..., None], around, found)
+        around[far] = found[told > 0].mean(axis=0) if told.any() else 0
+    filled: Floats = cv2.copyTo(around, untold, found)
+    return filled
 
 
 def places(flow: Floats) -> tuple[Floats, Floats]:
