@@ -63,8 +63,8 @@ the real model wants.
 ## Parts of the design
 
 One taken away at a time, in a band, with the fewest steps. `paste` puts the fill in as it is, `off` the whole region
-with what the VAE makes of the picture around the text; attention is plain where the occlusion head says the same of
-every key.
+with what the VAE makes of the picture around the text, and nothing is carried over from other frames then; attention is
+plain where the occlusion head says the same of every key.
 
 {_table(("without", "how"), _without(parts))}
 
@@ -96,6 +96,9 @@ def _named(choice: Choice) -> tuple[str, str]:
         return "the model", "`--fill membrane`"
     if choice.attention == "plain":
         return "weights of keys", "plain attention"
+    if choice.propagate != "both":
+        hidden = "what later frames show" if choice.propagate == "past" else "what other frames show"
+        return hidden, f"`--propagate {choice.propagate}`"
     mode = f"`--composite {choice.composite}`"
     return ("nothing", mode) if choice.composite == "membrane" else ("the membrane", mode)
 

@@ -1,7 +1,7 @@
 """What every choice of the design is worth, on real clips, by clear-tiny: its ablation.
 
 Fewer steps, other couplings of windows, a band in the place of the whole frame, other ways to put the fill into the
-picture, attention that weighs no key, narrower precisions.
+picture, nothing carried over from other frames, attention that weighs no key, narrower precisions.
 
 `python -m benchmarks.trade_offs [--clip FILE] [--frames 33] [--write] [--precision bf16]`. Every result is compared
 with that of five steps, policy `paper`, over the whole frame, in fp32 on a CPU and in bf16 on a GPU. All but precisions
@@ -33,6 +33,7 @@ from clear_rt.config import (
     DenoiseConfig,
     FillMode,
     Policy,
+    Propagation,
     RegionConfig,
     RunConfig,
     WriteConfig,
@@ -46,6 +47,7 @@ from training.materials import fetch_clips
 STEPS = (5, 4, 3, 2, 1)
 POLICIES: tuple[Policy, ...] = ("paper", "reference", "stream")
 COMPOSITES: tuple[CompositeMode, ...] = ("membrane", "paste", "off")
+PROPAGATIONS: tuple[Propagation, ...] = ("past", "off")
 REGIONS = ("full", "band")
 SAMPLE = ROOT / "samples" / "city-clean.mp4"
 # Held out of training; the first two of bench_quality.
@@ -64,6 +66,7 @@ class Choice(NamedTuple):
     composite: CompositeMode = "membrane"
     attention: str = "weighted"
     fill: FillMode = "model"
+    propagate: Propagation = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +142,13 @@ def measured(engine: Engine, bundle: Bundle, case: Case, choices: Sequence[Choic
 
 
 def ablated(engine: Engine, bundle: Bundle, case: Case, steps: int) -> Iterator[Outcome]:
-    """One part of the design after the other taken away, in a band: the composite, the weights of keys, the model."""
+    """One part of the design after the other taken away, in a band.
+
+    The composite, what other frames show, the weights of keys, the model.
+    """
     whole = Choice(steps=steps, region="band")
-    yield from measured(engine, bundle, case, [whole._replace(composite=mode) for mode in COMPOSITES])
+    choices = [whole._replace(composite=mode) for mode in COMPOSITES]
+    yield from measured(engine, bundle, case, [*choices, *(whole._replace(propagate=way) for way in PROPAGATIONS)])
     plain = plainly_attending(bundle, HOME / "plain-attention")
     reference, result = case.path("reference"), case.path("result")
     for choice, opened in ((whole._replace(attention="plain"), plain), (whole._replace(fill="membrane"), bundle)):
@@ -188,7 +195,7 @@ def _run(engine: Engine, bundle: Bundle, case: Case, choice: Choice, target: Pat
     denoise = DenoiseConfig(steps=choice.steps, policy=choice.policy)
     config = RunConfig(
         region=region,
-        composite=CompositeConfig(mode=choice.composite, fill=choice.fill),
+        composite=CompositeConfig(mode=choice.composite, fill=choice.fill, propagate=choice.propagate),
         denoise=denoise if choice.fill == "model" else DenoiseConfig(),
         write=WriteConfig(lossless=True),
     )

@@ -70,16 +70,17 @@ def test_the_command_measures_and_writes(clean, case, tmp_path, monkeypatch, cap
         assert each["fps"] > 0
         assert each["processor_ms"] > 0
         assert 10 < each["clean_inside_db"] < 50
-    by_part = {
-        (part["choice"]["composite"], part["choice"]["attention"], part["choice"]["fill"]): part for part in parts
-    }
-    whole = by_part["membrane", "weighted", "model"]
-    assert len(by_part) == len(parts) == 5
+    names = ("composite", "attention", "fill", "propagate")
+    by_part = {tuple(part["choice"][name] for name in names): part for part in parts}
+    whole = by_part["membrane", "weighted", "model", "both"]
+    assert len(by_part) == len(parts) == 7
     # Without the composite all samples of the band went through the VAE; without weights little moves, and without the
     # model nothing is generated.
-    assert by_part["off", "weighted", "model"]["clean_frame_db"] < whole["clean_frame_db"] - 3
-    assert by_part["membrane", "plain", "model"]["inside_db"] != whole["inside_db"]
-    assert by_part["membrane", "weighted", "membrane"]["inside_db"] < 60
+    assert by_part["off", "weighted", "model", "both"]["clean_frame_db"] < whole["clean_frame_db"] - 3
+    assert by_part["membrane", "plain", "model", "both"]["inside_db"] != whole["inside_db"]
+    assert by_part["membrane", "weighted", "membrane", "both"]["inside_db"] < 60
+    for way in ("past", "off"):
+        assert by_part["membrane", "weighted", "model", way]["inside_db"] < 60
     text = written.read_text()
     assert text.count("| weights of keys | plain attention |") == 1
     assert text.count("| full | paper | 5 |") == 1
