@@ -14,8 +14,9 @@ UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# OpenCV 5.0's search crashes on pictures of 12 to 15 pixels.
-LEAST_SIDE_PX = 16
+# OpenCV 5.0's fast search crashes on pictures with less: it takes its coarsest scale from the width alone. None from
+# 32 x 32 to 64 x 4000 did, either way round.
+LEAST_SIDE_PX = 32
 # The search matches patches of 8 pixels: those that reach into text follow it.
 _BESIDE_PX = 6
 # Vectors in so wide a square around one that is missing are averaged. Inside the mask, six clips: 30 px 26.0 dB and

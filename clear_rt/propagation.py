@@ -34,8 +34,10 @@ _AROUND_CELLS = 64
 _WINDOW_PX = 61
 _LEAST_SHARE = 0.02
 _OWN_SHARE = _MISSED_SHARE = 0.5
-# Expected squared errors: of samples that nothing covered, the least of any, and of what nothing is known of.
-SEEN, UNKNOWN = 1.0, 1e6
+# Expected squared errors: of samples that nothing covered, the least of others, and of what nothing is known of.
+SEEN, LEAST_HIDDEN, UNKNOWN = 1.0, 2.0, 1e6
+# OpenCV moves no picture with a longer side.
+_LONGEST_PX = 32766
 
 
 class Known(NamedTuple):
@@ -72,7 +74,9 @@ class Carried(NamedTuple):
 
 
 def patches_of(frame: FrameLike, holes: Iterable[Hole], grid: Grid) -> list[Patch]:
-    """The patches of a frame that is filled; none for holes too close to the edges of a picture too small."""
+    """The patches of a frame that is filled; none where motion cannot be looked for: in narrow and in huge pictures."""
+    if max(frame.planes[0].samples.shape) > _LONGEST_PX:
+        return []
     return [patch for hole in holes if (patch := _patch(frame, hole, grid)) is not None]
 
 
@@ -91,7 +95,7 @@ def known(frame: FrameLike, patches: Sequence[Patch], carried: Sequence[Carried]
         parts = carried[i : i + 1]
         fill(planes, frame.planes, patch, parts, grid)
         least = np.minimum.reduce([patch.own, *(part.errors for part in parts)])
-        errors[patch.cells.slices][patch.hidden] = least[patch.hidden]
+        errors[patch.cells.slices][patch.hidden] = np.maximum(least, LEAST_HIDDEN)[patch.hidden]
     return Known(planes, errors)
 
 
@@ -128,8 +132,9 @@ def fill(
         if plane.kind == "alpha":
             continue
         step_x_px, step_y_px = plane.step_x_px, plane.step_y_px
-        box, alpha = patch.hole
+        box, alpha, _ = patch.hole
         share = alpha_for(alpha, box, step_x_px, step_y_px, spread=plane.kind == "chroma")
+        share[~_allowed(patch.hole, plane)] = 0
         part = samples[plane_box(box, step_x_px, step_y_px).slices]
         own = (part >> plane.shift).astype(np.float32)
         mixed, total = np.zeros_like(own), np.zeros_like(own)
@@ -154,28 +159,44 @@ def _patch(frame: FrameLike, hole: Hole, grid: Grid) -> Patch | None:
     luma = _luma(plane.samples, plane, cells, grid)
     hidden = np.zeros(luma.shape, np.bool_)
     hidden[_within(covered, cells)] = grid.any(hole.alpha > 0, hole.box, covered)
-    seen_share = _window_mean((~hidden).astype(np.float32), grid)
-    mean, square = (_around(values, hidden, seen_share, grid) for values in (luma, np.square(luma, dtype=np.float32)))
-    own = np.float32(_OWN_SHARE) * np.maximum(square - np.square(mean), np.float32(SEEN))
-    return Patch(hole, cells, inner, luma, hidden, own)
+    mean, square = (_around(values, hidden, grid) for values in (luma, np.square(luma, dtype=np.float32)))
+    own = np.float32(_OWN_SHARE) * (square - np.square(mean))
+    return Patch(hole, cells, inner, luma, hidden, np.maximum(own, np.float32(LEAST_HIDDEN)))
+
+
+def _allowed(hole: Hole, plane: PlaneLike) -> Bools:
+    """The samples of a plane in the hole's box that stand for any pixel that may be filled."""
+    outer = plane_box(hole.box, plane.step_x_px, plane.step_y_px)
+    allowed = np.zeros((outer.height_px, outer.width_px), np.bool_)
+    for box in hole.within:
+        inner = plane_box(box, plane.step_x_px, plane.step_y_px)
+        rows = slice(max(inner.y_px - outer.y_px, 0), max(inner.bottom_px - outer.y_px, 0))
+        columns = slice(max(inner.x_px - outer.x_px, 0), max(inner.right_px - outer.x_px, 0))
+        allowed[rows, columns] = True
+    return allowed
 
 
 def _errors(before: Floats | None, there: UInt8, patch: Patch, at: tuple[Floats, Floats], grid: Grid) -> Floats:
     """Expected squared errors of what lies at the places `at` of the frame beside."""
     x, y = at
     moved = cv2.remap(there, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    seen_share = _window_mean((~patch.hidden).astype(np.float32), grid)
-    errors = _MISSED_SHARE * _around(np.square(moved - patch.luma), patch.hidden, seen_share, grid)
+    errors = np.float32(_MISSED_SHARE) * _around(np.square(moved - patch.luma), patch.hidden, grid)
     errors += SEEN if before is None else cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     rows, columns = errors.shape
-    errors[(x < 0) | (x > columns - 1) | (y < 0) | (y > rows - 1) | (seen_share < _LEAST_SHARE)] = UNKNOWN
+    errors[(x < 0) | (x > columns - 1) | (y < 0) | (y > rows - 1)] = UNKNOWN
+    if patch.hidden.all():
+        errors[...] = UNKNOWN
     return errors
 
 
-def _around(values: npt.NDArray[Any], hidden: Bools, seen_share: Floats, grid: Grid) -> Floats:
-    """The mean of what is not hidden around every cell."""
+def _around(values: npt.NDArray[Any], hidden: Bools, grid: Grid) -> Floats:
+    """The mean of what is not hidden around every cell, of all that is not where there is none close by."""
+    share = _window_mean((~hidden).astype(np.float32), grid)
     shown = np.where(hidden, np.float32(0), values)
-    return cast(Floats, _window_mean(shown, grid) / np.maximum(seen_share, np.float32(_LEAST_SHARE)))
+    mean = _window_mean(shown, grid)
+    mean /= np.maximum(share, _LEAST_SHARE)
+    mean[share < _LEAST_SHARE] = shown.sum() / max(np.count_nonzero(~hidden), 1)
+    return mean
 
 
 def _window_mean(values: Floats, grid: Grid) -> Floats:

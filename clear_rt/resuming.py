@@ -53,7 +53,7 @@ class Resuming:
         """
         ends = [segment.stop_frame for segment in self._work.segments]
         newest: Start | None = None
-        for number, frame in reversed(list(enumerate([*ends[:-1], self._finished_frames] if ends else []))):
+        for number, frame in reversed(list(enumerate([*ends[:-1], self._finished_frames]))):
             goes_on = generates and bool(under_way_at(runs, frame))
             hides = propagates and any(run.start_frame <= frame < run.stop_frame for run in runs)
             known = self._work.load(_KNOWN, number) if hides else None
@@ -88,13 +88,15 @@ class Resuming:
         except OutputError:
             self._keeps_states = False
             return
-        # A state is of use once its segment is finished: until then an older one is.
+        # A state is of use once its segment is finished: until then an older one is. The model's, which is not taken at
+        # the end of every segment, is of no use without what is known there.
         stored = self._stored[name]
         stored.append(number)
         usable = [one for one in stored if one < len(self._work.segments)]
         for old in usable[:-1]:
-            self._work.forget(name, old)
-            stored.remove(old)
+            if name == _MODEL or old not in self._stored[_MODEL]:
+                self._work.forget(name, old)
+                stored.remove(old)
 
     def ends_at(self, frame: int) -> bool:
         """Whether frame index `frame` is the last one of an encoded segment."""

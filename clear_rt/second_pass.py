@@ -34,8 +34,6 @@ from clear_rt.telling import Progress
 from clear_rt.threads import Stop, ahead, spare_workers, spread
 
 UInt8 = npt.NDArray[np.uint8]
-# Finished frames that wait for the encoder.
-_DONE_FRAMES = 3
 
 
 class Cleaned(NamedTuple):
@@ -106,7 +104,7 @@ def second_pass(
         edits = threads.enter_context(closing(_edits(begun.matting.writing(), contents, watch)))
         filled = threads.enter_context(closing(_filled(subject, contents, edits, watch, stop)))
         both_ways = _propagated(subject, filled, begun.before, watch, stop, resuming)
-        cleaned = threads.enter_context(closing(ahead(both_ways, _DONE_FRAMES, stop=stop, idle=idle)))
+        cleaned = threads.enter_context(closing(ahead(both_ways, _few_frames(subject.info), stop=stop, idle=idle)))
         yield Pass(begun.first_frame, cleaned, contents)
 
 
@@ -135,7 +133,7 @@ def _propagated(
         return
     grid = grid_of(Size(info.width_px, info.height_px))
     later = watch.each(foreseen(filled, grid, reach_of(info, composite.propagate)), "look ahead")
-    with closing(ahead(later, STEADY_FRAMES, stop=stop)) as waiting:
+    with closing(ahead(later, _few_frames(info), stop=stop)) as waiting:
         keep = _forgotten if resuming is None else partial(resuming.keep_known, subject.runs)
         one_by_one = propagated(watch.each(waiting, "wait for later frames"), grid, before, keep)
         yield from watch.each(one_by_one, "propagate")
@@ -236,6 +234,11 @@ def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, Non
 
 def _unkept(frame: int, state: bytes) -> None:
     """Nobody goes on from it."""
+
+
+def _few_frames(info: frames.VideoInfo) -> int:
+    """Between threads that both take about the same time for every frame."""
+    return min(queue_frames(info), STEADY_FRAMES)
 
 
 def _forgotten(frame: int, before: Known) -> None:

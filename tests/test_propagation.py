@@ -6,18 +6,26 @@ import cv2
 import numpy as np
 import pytest
 
+from clear_rt.composite import paste
+from clear_rt.config import CompositeConfig
 from clear_rt.grid import Grid, grid_of
 from clear_rt.holes import Hole, holes
+from clear_rt.matte_planes import luma_alpha
 from clear_rt.motion import flow_around
 from clear_rt.propagating import Filled, Reach, foreseen, packed_known, propagated, unpacked_known
-from clear_rt.propagation import SEEN, UNKNOWN, carry, known, patches_of, seen
+from clear_rt.propagation import LEAST_HIDDEN, SEEN, UNKNOWN, carry, known, patches_of, seen
 from clear_rt.shapes import Box, Size, plane_box, whole
 from clear_rt.states import StateError
+from clear_rt.threads import ahead
 from tests.test_composite import DEPTHS, LAYOUTS, Picture, Plane, viewed
 
 SIZE = Size(320, 180)
 TEXT = Box(100, 120, 120, 24)
 BOTH = Reach(16, 8)
+PLANES = LAYOUTS | {
+    "yuv411p": [("luma", 1, 1), ("chroma", 4, 1), ("chroma", 4, 1)],
+    "yuv410p": [("luma", 1, 1), ("chroma", 4, 4), ("chroma", 4, 4)],
+}
 
 
 def texture(rows: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -43,7 +51,7 @@ def picture(
 ) -> Picture:
     bits, shift = depth
     planes = []
-    for kind, step_x, step_y in LAYOUTS[layout]:
+    for kind, step_x, step_y in PLANES[layout]:
         inner = plane_box(whole(Size(scene.shape[1], scene.shape[0])), step_x, step_y)
         values = cv2.resize(scene, (inner.width_px, inner.height_px), interpolation=cv2.INTER_AREA)
         stored = np.rint(np.clip(values, 0, 1) * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16) << shift
@@ -62,7 +70,7 @@ def without(frame: Picture, box: Box) -> Picture:
 
 
 def hole_of(box: Box, alpha: int = 255) -> Hole:
-    return Hole(box, np.full((box.height_px, box.width_px), alpha, np.uint8))
+    return Hole(box, np.full((box.height_px, box.width_px), alpha, np.uint8), (box,))
 
 
 def filled(pictures: list[Picture], hidden: dict[int, Box], first: int = 0) -> list[Filled[int]]:
@@ -96,7 +104,7 @@ def rms(one: Picture, other: Picture, box: Box = TEXT) -> float:
 
 
 @pytest.mark.parametrize("depth", DEPTHS, ids=str)
-@pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv440p", "gbrap", "gray"])
+@pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv440p", "yuv411p", "yuv410p", "gbrap", "gray"])
 def test_what_the_frame_before_shows_comes_back_on_every_layout(layout, depth):
     clean = [picture(scene, layout, depth, "rot90") for scene in panned(2, 3.0)]
     items = filled(clean, {1: TEXT})
@@ -243,12 +251,15 @@ def test_errors_grow_with_every_frame_and_are_those_of_the_own_fill_at_most():
         found = before.errors[patch.cells.slices]
         assert (found[patch.hidden] <= patch.own[patch.hidden]).all()
         assert (found[~patch.hidden] == SEEN).all()
+        assert (found[patch.hidden] >= LEAST_HIDDEN).all()
         means.append(found[patch.hidden].mean())
-    assert np.isfinite(means).all()
-    assert means[0] < means[5] <= max(means)
+    assert means[0] < means[5] < means[15]
 
 
-@pytest.mark.parametrize("size", [Size(33, 19), Size(17, 90), Size(1281, 721), Size(5, 5)], ids=str)
+NARROW = [Size(100, 16), Size(320, 24), Size(640, 31), Size(100, 32), Size(31, 640), Size(40000, 40)]
+
+
+@pytest.mark.parametrize("size", [Size(33, 19), Size(17, 90), Size(1281, 721), Size(5, 5), *NARROW], ids=str)
 def test_odd_and_small_pictures(size):
     """Text over all of the picture, or at its last row and column: nothing is known there, and nothing fails."""
     scenes = [picture(scene) for scene in panned(3, 1.0, size)]
@@ -283,13 +294,58 @@ def test_cells_cover_their_pixels_and_values_reach_all_of_them():
     assert np.all(np.diff(spread, axis=1) >= 0)
 
 
+@pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv440p", "yuv410p"])
+@pytest.mark.parametrize("box", [Box(102, 121, 120, 24), Box(101, 123, 121, 23), Box(100, 120, 120, 24)], ids=str)
+def test_what_a_box_confines_stays_confined_and_all_that_was_pasted_is_mixed(layout, box):
+    """With a matte that reaches its edges: chroma spreads no further than `paste` spreads it, and as far."""
+    matte = np.full((SIZE.height_px, SIZE.width_px), 255, np.uint8)
+    sources = [picture(scene, layout) for scene in panned(2, 2.0)]
+    pasted = paste(sources[1], box, matte, CompositeConfig())
+    before = [plane.samples.copy() for plane in pasted.planes]
+    grid = grid_of(SIZE)
+    patches = patches_of(pasted, holes(matte, SIZE, [box]), grid)
+    run([Filled(0, 0, sources[0], []), Filled(1, 1, pasted, patches)])
+    for source, old, plane in zip(sources[1].planes, before, pasted.planes, strict=True):
+        inside = np.zeros(old.shape, np.bool_)
+        inside[plane_box(box, plane.step_x_px, plane.step_y_px).slices] = True
+        assert np.array_equal(plane.samples[~inside], source.samples[~inside])
+        clean, still = np.abs(plane.samples.astype(int) - source.samples), np.abs(old.astype(int) - source.samples)
+        assert clean[inside].mean() < still[inside].mean() / 3
+
+
+def test_what_lies_deep_in_a_large_hole_is_carried_like_its_rim():
+    """Further from anything that can be seen than the windows reach."""
+    size, box = Size(640, 360), Box(100, 60, 400, 240)
+    scenes = [picture(scene, "gray") for scene in panned(2, 4.0, size)]
+    items = filled(scenes, {1: box})
+    run(items)
+    off = np.abs(inside(items[1].frame, box)[0] - inside(scenes[1], box)[0]) * 255
+    assert off[100:140, 150:250].mean() < 6
+    assert off[:20].mean() < 6
+
+
+def test_frames_are_left_alone_once_they_are_handed_on():
+    """On two threads, as the runtime has them: the bits of one thread, and nothing is written later."""
+    scenes = [picture(scene) for scene in panned(40, 1.3)]
+    hidden = {i: TEXT for i in range(2, 36) if i % 9}
+    alone, together, grid = filled(scenes, hidden), filled(scenes, hidden), grid_of(SIZE)
+    run(alone)
+    later = ahead(foreseen(ahead(iter(together), 3), grid, BOTH), 3)
+    for i in propagated(later, grid, None, lambda frame, before: None):
+        for plane, expected in zip(together[i].frame.planes, alone[i].frame.planes, strict=True):
+            plane.samples.flags.writeable = False
+            assert np.array_equal(plane.samples, expected.samples)
+
+
 def test_holes_that_meet_are_one():
     matte = np.zeros((90, 160), np.uint8)
     matte[40:50, 20:140] = 200
     picture_size = Size(320, 180)
     left, right, far = Box(0, 60, 200, 60), Box(120, 60, 200, 60), Box(0, 0, 320, 40)
     (found,) = holes(matte, picture_size, [left, right, far])
-    assert found.box == Box(36, 76, 248, 28)
-    assert found.alpha.max() == 200
+    assert found.box == Box(32, 72, 256, 36)
+    assert np.array_equal(found.alpha, luma_alpha(matte, picture_size, found.box))
+    assert sorted(found.within) == [left, right]
     (alone,) = holes(matte, picture_size, [left])
-    assert alone.box.right_px == 200
+    assert (alone.box.right_px, alone.within) == (204, (left,))
+    assert not alone.alpha[:, -4:].any()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 
 import av
 import pytest
 
 from clear_rt import frames
+from clear_rt.config import CompositeConfig
+from clear_rt.propagating import packed_known, unpacked_known
 from clear_rt.remover import Remover
 from tests.block_engine import BlockEngine, bundle, spec
 from tests.numbered_scene import SIZE, TEXT, numbered_scene
@@ -103,6 +106,34 @@ def test_a_damaged_state_costs_time_and_nothing_else(tmp_path):
     report = removed(scene, target)
     assert packets(target) == packets(tmp_path / "whole.mkv")
     assert report.frames_resumed == 80
+
+
+@pytest.mark.parametrize("fill", ["model", "membrane"])
+@pytest.mark.parametrize("harm", ["damaged", "missing", "another's"])
+def test_what_was_known_behind_text_is_worked_out_again_where_it_is_lost(tmp_path, harm, fill):
+    source = numbered_scene(tmp_path / "in.mkv", FRAMES, ALWAYS, size=SIZE)
+    whole, target = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    config = replace(_config("membrane"), composite=CompositeConfig(fill=fill))
+
+    def remove(into, progress=None):
+        return Remover(config, bundle=bundle(spec()), engine=BlockEngine())(source, into, progress)
+
+    def interrupt(phase, done, total):
+        if phase == "removing" and done == 100:
+            raise KeyboardInterrupt
+
+    remove(whole)
+    with pytest.raises(KeyboardInterrupt):
+        remove(target, interrupt)
+    *_, last = sorted((tmp_path / ".out.mkv.clear_rt-work").glob("*-known.stored"))
+    data = last.read_bytes()
+    if harm == "missing":
+        last.unlink()
+    else:
+        last.write_bytes(data[:-9] if harm == "damaged" else packed_known(7, unpacked_known(data, 2 * SEGMENT_FRAMES)))
+    report = remove(target)
+    assert packets(target) == packets(whole)
+    assert report.frames_resumed == 2 * SEGMENT_FRAMES
 
 
 def test_states_of_long_ago_are_let_go(tmp_path):

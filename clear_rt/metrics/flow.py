@@ -10,6 +10,8 @@ UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
+# OpenCV 5.0's search crashes on pictures of 12 to 15 pixels.
+LEAST_SIDE_PX = 16
 # The flow is searched for around the mask only: at 1920x1080 the whole picture takes a second, and text lies in a tenth
 # of it. What moves further between two frames than this counts as occluded.
 AROUND_PX = 64

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.metrics.flow import luma
+from clear_rt.metrics.flow import LEAST_SIDE_PX, luma
 from clear_rt.metrics.motion import MotionSum
 from clear_rt.metrics.ssim import ssim_within
 from clear_rt.metrics.warping import WarpingSum
-from clear_rt.motion import LEAST_SIDE_PX
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.metrics.flow import around, flow, luma, moved
-from clear_rt.motion import LEAST_SIDE_PX
+from clear_rt.metrics.flow import LEAST_SIDE_PX, around, flow, luma, moved
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
