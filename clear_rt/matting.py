@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -17,11 +17,11 @@ from clear_rt.config import MatteConfig, RegionConfig
 from clear_rt.external_mask import masks
 from clear_rt.leading import Shown
 from clear_rt.matte import grow_and_feather, steady
-from clear_rt.outlining import Outlining
+from clear_rt.outlining import STILL_FRAMES, Found, Outlining, Strokes
 from clear_rt.regions import RegionRun, Timetable, without
 from clear_rt.relay import Relay
 from clear_rt.report import Stopwatch
-from clear_rt.shapes import Box, Size, grow, rescale
+from clear_rt.shapes import Box, Size, grow, rescale, round_down
 from clear_rt.threads import Stop, ahead
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class Matting:
         margin_px = round(CONTEXT_SHARE * min(size)) if region.mode == "fixed" else 0
         self._boxes = {run.box: grow(rescale(run.box, picture, size), margin_px, margin_px, size) for run in runs}
         self._first_frame, self._first_crop = first_frame, first_crop
-        self._relay: Relay[UInt8] | None = None
+        self._relay: Relay[Found] | None = None
 
     def writing(self) -> Generator[Matted, None, None]:
         """The frames with their mattes, made ahead. Where there is a leading pass, call `leading` first."""
@@ -132,8 +132,9 @@ class Matting:
                     yield made
 
     def _first_map(self, first_frame: int) -> int:
-        """The first frame whose map counts for a matte from `first_frame` on."""
-        return max(0, first_frame - self._config.reach_frames)
+        """The first frame whose map counts for a matte from `first_frame` on, by itself or by its strokes."""
+        first_map = max(0, first_frame - self._config.reach_frames)
+        return first_map if self._outlining.outliner is None else round_down(first_map, STILL_FRAMES)
 
     def _mattes(self, maps: Iterable[UInt8], first_map: int) -> Iterator[tuple[UInt8, list[Box]]]:
         """A matte per map, without what is to be kept, and this. A mask is no guess: it is grown, and that is all."""
@@ -160,18 +161,21 @@ class Matting:
             closing(self._given()) as given,
         ):
             ours = islice(given, first_map, None)
+            strokes: Mapping[Box, Strokes] = {}
             for item in self._watch.each(pictures, f"{pass_name}wait for frames"):
-                active, found = table.at(item.frame.index), next(ours)
-                kept = self._kept(signs.at(item.frame.index))
+                active, kept = table.at(item.frame.index), self._kept(signs.at(item.frame.index))
+                mask = next(ours)
+                if item.rgb is None or item.frame.index % STILL_FRAMES == 0:
+                    strokes = {}
                 if item.rgb is None:
                     yield Mapped(item.frame, (), blank)
                 else:
-                    compute = partial(self._occlusion, item.frame, item.rgb, found, active, kept, f"{pass_name}prior")
+                    compute = partial(self._found, item.frame, item.rgb, mask, active, strokes, f"{pass_name}prior")
                     with self._watch.stage(f"{pass_name}wait for prior"):
-                        occlusion = self._shared(item.frame.index, compute)
-                    yield Mapped(item.frame, active, occlusion)
+                        occlusion, strokes = self._shared(item.frame.index, compute)
+                    yield Mapped(item.frame, active, without(occlusion, kept, self._picture))
 
-    def _shared(self, index: int, compute: Callable[[], UInt8]) -> UInt8:
+    def _shared(self, index: int, compute: Callable[[], Found]) -> Found:
         """What both passes ask for is computed once."""
         # What only one of them asks for would stay in the relay for ever.
         if self._relay is None or index < self._first_map(max(self._first_frame, self._first_crop)):
@@ -188,24 +192,24 @@ class Matting:
     def _nothing(self) -> UInt8:
         return np.zeros((self._outlining.outline.height_px, self._outlining.outline.width_px), np.uint8)
 
-    def _occlusion(
+    def _found(
         self,
         frame: frames.Frame,
         rgb: UInt8,
-        given: UInt8 | None,
+        mask: UInt8 | None,
         active: Active,
-        kept: Sequence[Box],
+        strokes: Mapping[Box, Strokes],
         stage: str,
-    ) -> UInt8:
+    ) -> Found:
+        """The map of a frame inside its runs: by its mask, where there is one, or by the networks."""
         boxes = {self._boxes[run.box] for run in active}
         with self._watch.stage(stage):
-            if given is None:
-                occlusion = self._outlining(rgb, boxes, partial(_shown_at, frame))
-            else:
-                occlusion = self._nothing()
-                for box in boxes:
-                    occlusion[box.slices] = given[box.slices]
-        return without(occlusion, kept, self._picture)
+            if mask is None:
+                return self._outlining(rgb, boxes, partial(_shown_at, frame), strokes)
+            occlusion = self._nothing()
+            for box in boxes:
+                occlusion[box.slices] = mask[box.slices]
+            return Found(occlusion)
 
     def _ahead(self, items: Iterable[T], most_frames: int = QUEUE_FRAMES) -> Generator[T, None, None]:
         return ahead(items, min(queue_frames(self._info), most_frames), stop=self._stop)

@@ -64,6 +64,18 @@ def outlining(engine: Engine, size: Size) -> Outlining:
     return Outlining(Prior(engine, bundle().prior.multiple_px), size, None, size, seen_level=51)
 
 
+class ShadedOutliner:
+    """Says of text how dark the picture around it is, so that a look at one frame is not a look at another."""
+
+    def occlusion(self, rgb: np.ndarray) -> np.ndarray:
+        return np.where(rgb.min(axis=2) >= 235, np.uint8(255 - np.median(rgb)), np.uint8(0))
+
+
+def outlining_twice(engine: Engine, size: Size) -> Outlining:
+    """Of pictures that are looked at in their own size, by the engine and by a `ShadedOutliner`."""
+    return outlining(engine, size)._replace(outliner=Prior(ShadedOutliner(), bundle().prior.multiple_px))
+
+
 def block_means(pictures: np.ndarray) -> np.ndarray:
     """[3, T, H, W] -> [3, T, H / 8, W / 8]."""
     channels, count, height, width = pictures.shape

@@ -66,7 +66,7 @@ def _pictures():
 def test_the_map_has_the_strokes_of_the_large_picture(looking, outliner, outlining):
     large, small = _pictures()
     asked = Asked(large)
-    found = outlining(small, [Box(0, 280, 640, 60)], asked)
+    found = outlining(small, [Box(0, 280, 640, 60)], asked).map
     assert np.array_equal(found > 127, (large == 255).all(axis=2))
     assert asked.sizes == [OUTLINE]
     assert looking.sizes == [Size(640, 64)]
@@ -78,7 +78,7 @@ def test_the_map_has_the_strokes_of_the_large_picture(looking, outliner, outlini
 def test_no_second_look_where_the_first_saw_nothing(looking, outliner, outlining):
     large, small = _pictures()
     asked = Asked(large)
-    found = outlining(small, [Box(0, 0, 640, 100)], asked)
+    found = outlining(small, [Box(0, 0, 640, 100)], asked).map
     assert found.shape == (720, 1280)
     assert not found.any()
     assert asked.sizes == outliner.sizes == []
@@ -90,7 +90,7 @@ def test_what_the_outliner_alone_sees_is_no_text(outlining):
     large, small = _pictures()
     large[646:648, 400:440] = 255
     large[650:654, 500:540] = 255
-    found = outlining(small, [Box(0, 280, 640, 60)], Asked(large))
+    found = outlining(small, [Box(0, 280, 640, 60)], Asked(large)).map
     assert not found[650:].any()
     assert (found[600:640, 300] > 127).all()
 
@@ -109,7 +109,7 @@ def test_both_networks_count():
             return np.where((rgb == 255).all(axis=2) & inside & (np.indices(found.shape)[0] % 16 > 7), 50, found)
 
     mixed = Outlining(Prior(Looking(), 16), WORKING, Prior(Hollow(), 16), OUTLINE, 51)
-    found = mixed(small, [Box(0, 240, 640, 110)], Asked(large))
+    found = mixed(small, [Box(0, 240, 640, 110)], Asked(large)).map
     assert found[504:556, 204:396].min() > 255 * MatteConfig().high_probability
     assert not found[500:560, 402:].any()
 
@@ -118,15 +118,50 @@ def test_two_regions_are_outlined_apart(outliner, outlining):
     large, small = _pictures()
     large[40:60, 100:160] = 255
     small[20:30, 50:80] = 255
-    found = outlining(small, [Box(0, 0, 640, 60), Box(0, 280, 640, 60)], Asked(large))
+    found = outlining(small, [Box(0, 0, 640, 60), Box(0, 280, 640, 60)], Asked(large)).map
     assert np.array_equal(found > 127, (large == 255).all(axis=2))
     assert max(size.width_px * size.height_px for size in outliner.sizes) < 0.2 * 1280 * 720
+
+
+def test_text_that_stays_is_outlined_once(looking, outliner, outlining):
+    """However its surroundings change; the map is made of what the prior sees now."""
+    large, small = _pictures()
+    box = Box(0, 280, 640, 60)
+    first = outlining(small, [box], Asked(large))
+    changed = small.copy()
+    changed[:, 500:] = 90
+    again = outlining(changed, [box], lambda _size: pytest.fail("asked for"), first.strokes)
+    assert np.array_equal(again.map, first.map)
+    assert again.strokes == first.strokes
+    assert (len(looking.sizes), len(outliner.sizes)) == (2, 1)
+
+
+@pytest.mark.parametrize("change", ["another line", "a longer line", "another colour", "no text", "another box"])
+def test_other_text_is_outlined_anew(outliner, outlining, change):
+    large, small = _pictures()
+    box = other = Box(0, 280, 640, 60)
+    first = outlining(small, [box], Asked(large))
+    if change == "another line":
+        large, small = np.roll(large, 12, 1), np.roll(small, 6, 1)
+    elif change == "a longer line":
+        large[600:640, 900:1100] = 255
+        small[300:320, 450:550] = 255
+    elif change == "another colour":
+        large, small = (np.where(picture == 255, np.uint8(247), picture) for picture in (large, small))
+    elif change == "no text":
+        large, small = np.zeros_like(large), np.zeros_like(small)
+    else:
+        other = Box(0, 276, 640, 64)
+    found = outlining(small, [other], Asked(large), first.strokes)
+    assert np.array_equal(found.map > 127, (large >= 247).all(axis=2))
+    assert len(outliner.sizes) == (1 if change == "no text" else 2)
+    assert list(found.strokes) == ([] if change == "no text" else [other])
 
 
 def test_a_picture_of_both_sizes_is_asked_for_once(looking, outliner):
     _, small = _pictures()
     both = Outlining(Prior(looking, 16), WORKING, Prior(outliner, 16), WORKING, 51)
-    found = both(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for"))
+    found = both(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for")).map
     assert np.array_equal(found == 255, (small == 255).all(axis=2))
     assert not found[found < 255].any()
     assert (len(looking.sizes), len(outliner.sizes)) == (1, 1)
@@ -135,7 +170,7 @@ def test_a_picture_of_both_sizes_is_asked_for_once(looking, outliner):
 def test_without_an_outliner_the_prior_outlines(looking):
     _, small = _pictures()
     alone = Outlining(Prior(looking, 16), WORKING, None, WORKING, 51)
-    found = alone(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for"))
+    found = alone(small, [Box(0, 280, 640, 60)], lambda _size: pytest.fail("asked for")).map
     assert np.array_equal(found == 255, (small == 255).all(axis=2))
     assert len(looking.sizes) == 1
 

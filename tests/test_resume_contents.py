@@ -18,12 +18,13 @@ from clear_rt.crops import place
 from clear_rt.generate import CropGenerator
 from clear_rt.leading import Leading
 from clear_rt.matting import Matting
+from clear_rt.outlining import STILL_FRAMES
 from clear_rt.pictures import HostPictures
 from clear_rt.regions import RegionRun, Timetable
 from clear_rt.report import Stopwatch
-from clear_rt.shapes import Box, Size
+from clear_rt.shapes import Box, Size, round_down
 from clear_rt.states import StateError, packed, unpacked
-from tests.block_engine import BlockEngine, outlining, spec
+from tests.block_engine import BlockEngine, outlining, outlining_twice, spec
 from tests.numbered_scene import SIZE, TEXT, numbered_scene
 
 COUNT = 60
@@ -229,7 +230,8 @@ def test_engines_that_keep_their_caches_have_no_states_and_begin_again(scene, re
 
 @pytest.mark.parametrize("first", [0, 1, 11, 20, 47])
 @pytest.mark.parametrize("with_state", [True, False])
-def test_drafts_and_mattes_are_the_same(scene, first, with_state):
+@pytest.mark.parametrize("looks", [outlining, outlining_twice])
+def test_drafts_and_mattes_are_the_same(scene, first, with_state, looks):
     """Crops with their drafts from a leading pass, mattes from a writing one; maps are computed once."""
     working, states, asked = Size(SIZE.width_px, SIZE.height_px), {}, []
 
@@ -243,7 +245,7 @@ def test_drafts_and_mattes_are_the_same(scene, first, with_state):
 
         def shown(start):
             matting = Matting(
-                scene, OVERLAPPING, outlining(engine, working), RegionConfig(), MatteConfig(), Stopwatch(),
+                scene, OVERLAPPING, looks(engine, working), RegionConfig(), MatteConfig(), Stopwatch(),
                 first_frame=first, first_crop=start.first_crop,
             )  # fmt: skip
             mattings.append((start, matting))
@@ -257,7 +259,8 @@ def test_drafts_and_mattes_are_the_same(scene, first, with_state):
                 made = [contents.next_of(run).tobytes() for run in active]
                 found[frame.index] = made, occlusion.tobytes(), matte.tobytes()
         # Where no crop is needed any more nobody leads, and the last maps wait in vain.
-        assert len(matting._relay) <= MatteConfig().reach_frames
+        before = 0 if looks is outlining else STILL_FRAMES - 1
+        assert len(matting._relay) <= MatteConfig().reach_frames + before
         return found, start.first_crop
 
     whole, _ = passed(0, state_frames=[first], keep_state=states.__setitem__)
@@ -268,6 +271,8 @@ def test_drafts_and_mattes_are_the_same(scene, first, with_state):
     assert found == {index: made for index, made in whole.items() if index >= first}
     # Of each frame once, from those on that the first matte looks back to.
     earlier = min(first, crop) - MatteConfig().reach_frames
+    if looks is outlining_twice:
+        earlier = round_down(earlier, STILL_FRAMES)
     spared = sum(max(0, min(run.stop_frame, earlier) - run.start_frame) for run in OVERLAPPING)
     assert len(asked) - maps == maps - spared
 

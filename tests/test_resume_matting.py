@@ -14,7 +14,7 @@ from clear_rt.matting import Matting
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.shapes import Box, Size
-from tests.block_engine import BlockEngine, outlining
+from tests.block_engine import BlockEngine, outlining, outlining_twice
 from tests.numbered_scene import SIZE, TEXT, numbered_scene
 
 COUNT, REACH = 30, 3
@@ -60,9 +60,9 @@ class Brightness(BlockEngine):
         return super().occlusion(rgb)
 
 
-def _mattes(info, region, engine, **first):
+def _mattes(info, region, engine, looks=outlining, **first):
     matting = Matting(
-        info, RUNS, outlining(engine, Size(SIZE.width_px, SIZE.height_px)), region, MatteConfig(reach_frames=REACH),
+        info, RUNS, looks(engine, Size(SIZE.width_px, SIZE.height_px)), region, MatteConfig(reach_frames=REACH),
         Stopwatch(), **first,
     )  # fmt: skip
     with closing(matting.writing()) as writing:
@@ -83,6 +83,15 @@ def test_mattes_from_every_frame_on(scene, mask, kind):
     assert len({matte for _, _, matte in whole.values()}) > 10
     for first in range(0, COUNT + 1, 1 if kind == "prior" else 7):
         found = _mattes(scene, region, Brightness(), first_frame=first)
+        assert found == {index: made for index, made in whole.items() if index >= first}
+
+
+def test_mattes_from_every_frame_on_where_text_is_outlined_once_for_several_frames(scene):
+    whole = _mattes(scene, RegionConfig(), Brightness(), outlining_twice)
+    afresh = _mattes(scene, RegionConfig(), Brightness())
+    assert [one[1] for one in whole.values()] != [one[1] for one in afresh.values()]
+    for first in range(COUNT + 1):
+        found = _mattes(scene, RegionConfig(), Brightness(), outlining_twice, first_frame=first)
         assert found == {index: made for index, made in whole.items() if index >= first}
 
 

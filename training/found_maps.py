@@ -63,7 +63,7 @@ class Embedded:
         return self._found(sizes, lambda size: smaller if size == working else picture)
 
     def _found(self, sizes: Outlining, picture: Callable[[Size], UInt8]) -> UInt8:
-        return sizes(picture(sizes.working), [whole(sizes.working)], picture)
+        return sizes(picture(sizes.working), [whole(sizes.working)], picture).map
 
 
 class PaperSize:
