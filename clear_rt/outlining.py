@@ -1,8 +1,8 @@
 """Where text is to the pixel: looked for in a small picture by the prior, outlined in a larger one by the outliner.
 
 Text stays for seconds: what the outliner said a moment ago counts again as long as the prior sees the same and the
-letters look the same. That saves 59 % of its looks at the clips of `benchmarks.bench_quality`, whose decibels inside the
-mask stay what they were, 26.5 and 25.1.
+letters look the same. That saves 59 % of its looks at the clips of `benchmarks.bench_quality`, and they have the same
+decibels inside the mask, 26.5 and 25.1.
 """
 
 from __future__ import annotations
