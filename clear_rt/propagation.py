@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.composite import FrameLike, PlaneLike
+from clear_rt.composite import HOLE_ALPHA, FrameLike, PlaneLike
 from clear_rt.grid import Grid
 from clear_rt.holes import Hole
 from clear_rt.matte_planes import alpha_for
@@ -119,7 +119,7 @@ def fill(
 ) -> None:
     """Mixes what was carried into the own fill of one patch that `target` holds, the stored samples of all planes.
 
-    Samples of alpha 0 keep every bit.
+    Samples of less than `HOLE_ALPHA` keep every bit: the membrane hangs on them.
     """
     if not carried:
         return
@@ -134,7 +134,6 @@ def fill(
         step_x_px, step_y_px = plane.step_x_px, plane.step_y_px
         box, alpha, _ = patch.hole
         share = alpha_for(alpha, box, step_x_px, step_y_px, spread=plane.kind == "chroma")
-        share[~_allowed(patch.hole, plane)] = 0
         part = samples[plane_box(box, step_x_px, step_y_px).slices]
         own = (part >> plane.shift).astype(np.float32)
         mixed, total = np.zeros_like(own), np.zeros_like(own)
@@ -143,9 +142,8 @@ def fill(
             mixed += weight * values
             total += weight
         mixed /= total
-        own += (mixed - own) * (share * np.float32(1 / 255))
-        stored = np.clip(np.rint(own), 0, 2**plane.bits - 1).astype(part.dtype) << plane.shift
-        np.copyto(part, stored, where=share > 0)
+        stored = np.clip(np.rint(mixed), 0, 2**plane.bits - 1).astype(part.dtype) << plane.shift
+        np.copyto(part, stored, where=(share >= HOLE_ALPHA) & _allowed(patch.hole, plane))
 
 
 def _patch(frame: FrameLike, hole: Hole, grid: Grid) -> Patch | None:

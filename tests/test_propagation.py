@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clear_rt.composite import paste
+from clear_rt.composite import HOLE_ALPHA, paste
 from clear_rt.config import CompositeConfig
 from clear_rt.grid import Grid, grid_of
 from clear_rt.holes import Hole, holes
@@ -169,16 +169,19 @@ def test_samples_of_alpha_0_keep_every_bit():
             assert not (plane.samples & ((1 << plane.shift) - 1)).any()
 
 
-def test_half_an_alpha_moves_samples_half_the_way():
+def test_only_what_the_membrane_fills_is_mixed():
     scenes = panned(2, 0.0)
     results = {}
-    for alpha in (255, 128):
-        frame = without(picture(scenes[1], "gray"), TEXT)
-        grid = grid_of(SIZE)
-        patches = patches_of(frame, [hole_of(TEXT, alpha)], grid)
-        run([Filled(0, 0, picture(scenes[0], "gray"), []), Filled(1, 1, frame, patches)])
-        results[alpha] = inside(frame)[0] * 255 - 128
-    assert np.abs(results[128] - results[255] * 128 / 255).max() <= 1
+    for alpha in (255, HOLE_ALPHA, HOLE_ALPHA - 1):
+        frame = without(picture(scenes[1]), TEXT)
+        patches = patches_of(frame, [hole_of(TEXT, alpha)], grid_of(SIZE))
+        run([Filled(0, 0, picture(scenes[0]), []), Filled(1, 1, frame, patches)])
+        results[alpha] = inside(frame)
+    whole, least, less = results.values()
+    for i in range(3):
+        assert np.array_equal(whole[i], least[i])
+        assert not np.array_equal(whole[i], less[i])
+        assert np.all(less[i] * 255 == 128)
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 24, 25, 40])

@@ -23,8 +23,8 @@ ALWAYS = ((0, 1 << 30, TEXT),)
 LINES = tuple((start, start + 20, TEXT) for start in range(5, FRAMES, 30))
 PAPER, STREAM, DRAFT = {}, {"policy": "stream", "steps": 3}, {"draft": True}
 CASES = [
-    *((PAPER, cuts) for cuts in ((10,), (50,), (95, 105), (42, 46, 85))),
-    *((options, cuts) for options in (STREAM, DRAFT) for cuts in ((50,), (42, 46, 85))),
+    *((PAPER, cuts) for cuts in ((10,), (50,), (95, 105), (42, 46, 95))),
+    *((options, cuts) for options in (STREAM, DRAFT) for cuts in ((50,), (42, 46, 95))),
 ]
 
 
