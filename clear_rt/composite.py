@@ -142,7 +142,7 @@ def _blend(
     limits = inner if contents else whole(_size(planes[0]))
     part, alpha = _needed(inner, alpha, limits)
     source = np.stack([plane.samples[part.slices] >> plane.shift for plane in planes]).astype(np.float32)
-    inside = Box(part.x_px - inner.x_px, part.y_px - inner.y_px, part.width_px, part.height_px).slices
+    inside = part.within(inner).slices
     contents = [content[inside] for content in contents]
     new = _new_samples(source, alpha >= HOLE_ALPHA, contents, config, planes[0].bits)
     new -= source

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.matte_planes import luma_alpha
+from clear_rt.matte_planes import luma_alpha, occupied
 from clear_rt.shapes import Box, Size, grow, snap
 
 UInt8 = npt.NDArray[np.uint8]
@@ -39,12 +40,11 @@ def holes(matte: UInt8, picture: Size, boxes: Iterable[Box]) -> list[Hole]:
 
 def _tight(hole: Hole, picture: Size) -> Hole | None:
     """The part of it with any alpha, what chroma spreads over, and as much more as is aligned."""
-    rows, columns = (np.flatnonzero(hole.alpha.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
+    box = occupied(hole.alpha)
+    if box is None:
         return None
-    x, y = hole.box.x_px + int(columns[0]), hole.box.y_px + int(rows[0])
-    width, height = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
-    spread = grow(Box(x, y, width, height), _ALIGNED_PX, _ALIGNED_PX, picture)
+    text = replace(box, x_px=hole.box.x_px + box.x_px, y_px=hole.box.y_px + box.y_px)
+    spread = grow(text, _ALIGNED_PX, _ALIGNED_PX, picture)
     return _placed([hole], snap(spread, _ALIGNED_PX, picture))
 
 
@@ -52,9 +52,8 @@ def _placed(parts: Sequence[Hole], box: Box) -> Hole:
     """The largest alpha of all parts, cut to a box."""
     alpha = np.zeros((box.height_px, box.width_px), np.uint8)
     for part in parts:
-        x, y = max(part.box.x_px, box.x_px), max(part.box.y_px, box.y_px)
-        right, bottom = min(part.box.right_px, box.right_px), min(part.box.bottom_px, box.bottom_px)
-        inside = alpha[y - box.y_px : bottom - box.y_px, x - box.x_px : right - box.x_px]
-        theirs = np.s_[y - part.box.y_px : bottom - part.box.y_px, x - part.box.x_px : right - part.box.x_px]
-        np.maximum(inside, part.alpha[theirs], out=inside)
+        here = part.box.within(box).clipped(Size(box.width_px, box.height_px))
+        there = box.within(part.box).clipped(Size(part.box.width_px, part.box.height_px))
+        if here is not None and there is not None:
+            np.maximum(alpha[here.slices], part.alpha[there.slices], out=alpha[here.slices])
     return Hole(box, alpha, tuple(each for part in parts for each in part.within))

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_rt.config import MatteConfig
+from clear_rt.matte_planes import occupied
 from clear_rt.regions_blobs import BLOCK_PX, block_counts
+from clear_rt.shapes import Size, grow
 
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -118,13 +120,8 @@ def _in_blocks(box: tuple[slice, slice]) -> tuple[slice, slice]:
 
 
 def _occupied(mask: Bools, margin_px: int) -> tuple[slice, slice] | None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return None
-    return (
-        slice(max(int(rows[0]) - margin_px, 0), int(rows[-1]) + 1 + margin_px),
-        slice(max(int(columns[0]) - margin_px, 0), int(columns[-1]) + 1 + margin_px),
-    )
+    box = occupied(mask)
+    return None if box is None else grow(box, margin_px, margin_px, Size(mask.shape[1], mask.shape[0])).slices
 
 
 def _dilated(matte: Bytes, *, square: bool) -> Bytes:

@@ -13,6 +13,15 @@ from clear_rt.shapes import Box, Size, plane_box
 Bytes = NDArray[np.uint8]
 
 
+def occupied(mask: NDArray[Any]) -> Box | None:
+    """The smallest box around all that is not zero of an array [H, W], None where everything is."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    x, y = int(columns[0]), int(rows[0])
+    return Box(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
+
+
 def luma_alpha(matte: Bytes, picture: Size, box: Box) -> Bytes:
     """Alpha uint8 [box height, box width] of the pixels in `box`, from a matte uint8 [h, w] of the whole picture.
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from clear_rt.bundle import Bundle
 from clear_rt.config import MatteConfig
 from clear_rt.matte import OPAQUE, grow_and_feather
-from clear_rt.matte_planes import luma_alpha
+from clear_rt.matte_planes import luma_alpha, occupied
 from clear_rt.prior import Prior
 from clear_rt.runtime.onnx_prior import OnnxPrior
 from clear_rt.shapes import Box, Size, grow, outline_size, rescale, snap, working_size
@@ -131,11 +131,9 @@ class Outlining(NamedTuple):
 
     def _near(self, text: UInt8) -> Box | None:
         """The pixels of `outline` around all text, None where there is none."""
-        rows, columns = np.flatnonzero(text.any(axis=1)), np.flatnonzero(text.any(axis=0))
-        if not rows.size:
+        box = occupied(text)
+        if box is None:
             return None
-        x, y = int(columns[0]), int(rows[0])
-        box = Box(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
         context_px = round(_CONTEXT_SHARE * min(self.outline))
         grown = grow(rescale(box, self.working, self.outline), context_px, context_px, self.outline)
         return snap(grown, _STEP_PX, self.outline)

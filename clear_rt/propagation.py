@@ -22,7 +22,7 @@ from clear_rt.grid import Grid
 from clear_rt.holes import Hole
 from clear_rt.matte_planes import alpha_for
 from clear_rt.motion import LEAST_SIDE_PX, flow_around, places
-from clear_rt.shapes import Box, grow, plane_box
+from clear_rt.shapes import Box, Size, grow, plane_box
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -54,8 +54,8 @@ class Known(NamedTuple):
 class Patch:
     """A hole with what lies around it, in `cells` of the grid; `inner` are those of the hole and one more each way.
 
-    Of all cells: `luma` uint8 of the frame with its own fill, whether any of it is `hidden`, and the squared error that
-    is expected of the own fill, float32.
+    Of all cells: `luma` uint8 of the frame with its own fill, whether any of it is `hidden`, the share of cells around
+    that is `shown`, and the squared error that is expected of the own fill, float32.
     """
 
     hole: Hole
@@ -63,6 +63,7 @@ class Patch:
     inner: Box
     luma: UInt8
     hidden: Bools
+    shown: Floats
     own: Floats
 
 
@@ -106,7 +107,9 @@ def carry(beside: Known, frame: FrameLike, patch: Patch, grid: Grid) -> Carried:
     before = None if beside.errors is None else beside.errors[patch.cells.slices]
     flow = flow_around(patch.luma, there, patch.hidden if before is None else patch.hidden | (before > SEEN))
     errors = _errors(before, there, patch, places(flow), grid)
-    px = grid.magnified(flow[_within(patch.inner, patch.cells)], patch.inner, patch.hole.box) * np.float32(grid.step_px)
+    px = grid.magnified(flow[patch.inner.within(patch.cells).slices], patch.inner, patch.hole.box) * np.float32(
+        grid.step_px
+    )
     contents = (
         None if plane.kind == "alpha" else _moved(samples, plane, patch.hole.box, px)
         for samples, plane in zip(beside.planes, frame.planes, strict=True)
@@ -123,7 +126,7 @@ def fill(
     """
     if not carried:
         return
-    inner = _within(patch.inner, patch.cells)
+    inner = patch.inner.within(patch.cells).slices
     weights = [
         grid.magnified(np.reciprocal(errors[inner]), patch.inner, patch.hole.box)
         for errors in (patch.own, *(part.errors for part in carried))
@@ -156,10 +159,11 @@ def _patch(frame: FrameLike, hole: Hole, grid: Grid) -> Patch | None:
     plane = frame.planes[_full_plane(frame.planes)]
     luma = _luma(plane.samples, plane, cells, grid)
     hidden = np.zeros(luma.shape, np.bool_)
-    hidden[_within(covered, cells)] = grid.any(hole.alpha > 0, hole.box, covered)
-    mean, square = (_around(values, hidden, grid) for values in (luma, np.square(luma, dtype=np.float32)))
+    hidden[covered.within(cells).slices] = grid.any(hole.alpha > 0, hole.box, covered)
+    shown = _window_mean((~hidden).astype(np.float32), grid)
+    mean, square = (_around(values, hidden, shown, grid) for values in (luma, np.square(luma, dtype=np.float32)))
     own = np.float32(_OWN_SHARE) * (square - np.square(mean))
-    return Patch(hole, cells, inner, luma, hidden, np.maximum(own, np.float32(LEAST_HIDDEN)))
+    return Patch(hole, cells, inner, luma, hidden, shown, np.maximum(own, np.float32(LEAST_HIDDEN)))
 
 
 def _allowed(hole: Hole, plane: PlaneLike) -> Bools:
@@ -167,10 +171,9 @@ def _allowed(hole: Hole, plane: PlaneLike) -> Bools:
     outer = plane_box(hole.box, plane.step_x_px, plane.step_y_px)
     allowed = np.zeros((outer.height_px, outer.width_px), np.bool_)
     for box in hole.within:
-        inner = plane_box(box, plane.step_x_px, plane.step_y_px)
-        rows = slice(max(inner.y_px - outer.y_px, 0), max(inner.bottom_px - outer.y_px, 0))
-        columns = slice(max(inner.x_px - outer.x_px, 0), max(inner.right_px - outer.x_px, 0))
-        allowed[rows, columns] = True
+        inner = plane_box(box, plane.step_x_px, plane.step_y_px).within(outer)
+        if (inside := inner.clipped(Size(outer.width_px, outer.height_px))) is not None:
+            allowed[inside.slices] = True
     return allowed
 
 
@@ -178,7 +181,7 @@ def _errors(before: Floats | None, there: UInt8, patch: Patch, at: tuple[Floats,
     """Expected squared errors of what lies at the places `at` of the frame beside."""
     x, y = at
     moved = cv2.remap(there, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    errors = np.float32(_MISSED_SHARE) * _around(np.square(moved - patch.luma), patch.hidden, grid)
+    errors = np.float32(_MISSED_SHARE) * _around(np.square(moved - patch.luma), patch.hidden, patch.shown, grid)
     errors += SEEN if before is None else cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     rows, columns = errors.shape
     errors[(x < 0) | (x > columns - 1) | (y < 0) | (y > rows - 1)] = UNKNOWN
@@ -187,13 +190,12 @@ def _errors(before: Floats | None, there: UInt8, patch: Patch, at: tuple[Floats,
     return errors
 
 
-def _around(values: npt.NDArray[Any], hidden: Bools, grid: Grid) -> Floats:
+def _around(values: npt.NDArray[Any], hidden: Bools, shown: Floats, grid: Grid) -> Floats:
     """The mean of what is not hidden around every cell, of all that is not where there is none close by."""
-    share = _window_mean((~hidden).astype(np.float32), grid)
-    shown = np.where(hidden, np.float32(0), values)
-    mean = _window_mean(shown, grid)
-    mean /= np.maximum(share, _LEAST_SHARE)
-    mean[share < _LEAST_SHARE] = shown.sum() / max(np.count_nonzero(~hidden), 1)
+    visible = np.where(hidden, np.float32(0), values)
+    mean = _window_mean(visible, grid)
+    mean /= np.maximum(shown, _LEAST_SHARE)
+    mean[shown < _LEAST_SHARE] = visible.sum() / max(np.count_nonzero(~hidden), 1)
     return mean
 
 
@@ -230,7 +232,3 @@ def _moved(samples: Samples, plane: PlaneLike, box: Box, flow_px: Floats) -> Sam
         np.ascontiguousarray(wanted), x - left, y - top, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return moved
-
-
-def _within(box: Box, outer: Box) -> tuple[slice, slice]:
-    return Box(box.x_px - outer.x_px, box.y_px - outer.y_px, box.width_px, box.height_px).slices

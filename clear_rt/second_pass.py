@@ -134,7 +134,7 @@ def _propagated(
     grid = grid_of(Size(info.width_px, info.height_px))
     later = watch.each(foreseen(filled, grid, reach_of(info, composite.propagate)), "look ahead")
     with closing(ahead(later, _few_frames(info), stop=stop)) as waiting:
-        keep = _forgotten if resuming is None else partial(resuming.keep_known, subject.runs)
+        keep = _unkept if resuming is None else partial(resuming.keep_known, subject.runs)
         one_by_one = propagated(watch.each(waiting, "wait for later frames"), grid, before, keep)
         yield from watch.each(one_by_one, "propagate")
 
@@ -232,17 +232,13 @@ def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, Non
             yield frame, None
 
 
-def _unkept(frame: int, state: bytes) -> None:
+def _unkept(frame: int, state: bytes | Known) -> None:
     """Nobody goes on from it."""
 
 
 def _few_frames(info: frames.VideoInfo) -> int:
     """Between threads that both take about the same time for every frame."""
     return min(queue_frames(info), STEADY_FRAMES)
-
-
-def _forgotten(frame: int, before: Known) -> None:
-    """Nobody goes on from it."""
 
 
 def _nothing() -> None:

@@ -64,6 +64,10 @@ class Box:
             and other.y_px < self.bottom_px
         )
 
+    def within(self, outer: Box) -> Box:
+        """The same rectangle, counted from the corner of another one."""
+        return Box(self.x_px - outer.x_px, self.y_px - outer.y_px, self.width_px, self.height_px)
+
     def clipped(self, picture: Size) -> Box | None:
         """The part inside a picture, None where there is none."""
         x, y = max(self.x_px, 0), max(self.y_px, 0)

@@ -116,11 +116,8 @@ def drafted(frames: UInt8, maps: UInt8) -> UInt8:
 
 def _token_map(maps: UInt8, latent_frames: int, latent_px: int) -> npt.NDArray[np.uint8]:
     """Maps uint8 [17, H, W] on the grid of tokens, uint8 [L, rows, columns]: the strongest of what a token covers."""
-    return (
-        prior_on_latents(torch.from_numpy(maps)[None].float(), latent_frames, PATCH[1] * latent_px)[0]
-        .to(torch.uint8)
-        .numpy()
-    )
+    strongest = prior_on_latents(torch.from_numpy(maps)[None].float(), latent_frames, PATCH[1] * latent_px)
+    return strongest[0].to(torch.uint8).numpy()
 
 
 def _tensor(clips: list[UInt8]) -> Tensor:
