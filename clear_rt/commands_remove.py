@@ -10,6 +10,7 @@ import typer
 
 from clear_rt.batch import Done, Job, is_batch, jobs_of
 from clear_rt.config import (
+    Boxes,
     CompositeConfig,
     CompositeMode,
     DecoderName,
@@ -86,6 +87,9 @@ def remove(
     propagate: Annotated[
         Propagation, typer.Option(help="From which frames what they show behind the text is carried over.")
     ] = COMPOSITE.propagate,
+    boxes: Annotated[
+        Boxes, typer.Option(help="Whether semi-transparent boxes behind text are lifted off the picture or filled.")
+    ] = COMPOSITE.boxes,
     engine: Annotated[EngineName, typer.Option(help="What runs the networks.")] = RUN.engine,
     kernels: Annotated[KernelsName, typer.Option(help="What the cuda engine computes with.")] = RUN.kernels,
     bundle: BundleFolder = None,
@@ -128,7 +132,7 @@ def remove(
     config = RunConfig(
         region=sought,
         matte=matte,
-        composite=CompositeConfig(mode=composite, fill=fill, propagate=propagate),
+        composite=CompositeConfig(mode=composite, fill=fill, propagate=propagate, boxes=boxes),
         denoise=_denoise(fill, steps, policy, noise, seed, max_memory),
         read=reading_of(decoder, rate, raw),
         write=WriteConfig(

@@ -76,7 +76,7 @@ def paste(
         for plane, content in zip(edited.planes, contents, strict=True):
             if content is not None:
                 part = plane.samples[plane_box(box, plane.step_x_px, plane.step_y_px).slices]
-                part[...] = _stored(content, plane)
+                part[...] = stored(content, plane)
         return edited
     full = next(plane for plane in frame.planes if plane.step_x_px == plane.step_y_px == 1)
     luma = luma_alpha(matte, _size(full), box)
@@ -102,6 +102,13 @@ def restored(frame: Frame, source: Frame, boxes: Iterable[Box]) -> Frame:
             inside = plane_box(box, plane.step_x_px, plane.step_y_px).slices
             plane.samples[inside] = before.samples[inside]
     return frame
+
+
+def full_plane(planes: Sequence[PlaneLike]) -> int:
+    """Index of luma, or of green of R G B."""
+    if planes[0].kind == "rgb":
+        return 1
+    return next(i for i, plane in enumerate(planes) if plane.kind == "luma")
 
 
 def _size(plane: PlaneLike) -> Size:
@@ -149,7 +156,7 @@ def _blend(
     new *= alpha * np.float32(1 / 255)
     new += source
     for plane, values in zip(planes, new, strict=True):
-        np.copyto(plane.samples[part.slices], _stored(values, plane), where=alpha > 0)
+        np.copyto(plane.samples[part.slices], stored(values, plane), where=alpha > 0)
 
 
 def _new_samples(
@@ -174,7 +181,7 @@ def _needed(box: Box, alpha: Bytes, limits: Box) -> tuple[Box, Bytes]:
     return part, enlarged
 
 
-def _stored(values: Floats, plane: PlaneLike) -> Samples:
+def stored(values: Floats, plane: PlaneLike) -> Samples:
     """Values as the plane stores them: rounded to the nearest, clipped to its bits, shifted."""
     rounded = np.clip(np.rint(values), 0, 2**plane.bits - 1).astype(plane.samples.dtype)
     return rounded << plane.shift

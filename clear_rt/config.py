@@ -15,6 +15,7 @@ TextKind = Literal["subtitles", "all"]
 CompositeMode = Literal["membrane", "paste", "off"]
 FillMode = Literal["model", "membrane"]
 Propagation = Literal["both", "past", "off"]
+Boxes = Literal["lift", "fill"]
 EngineName = Literal["auto", "onnx", "trt", "cuda"]
 KernelsName = Literal["auto", "torch", "triton"]
 Policy = Literal["paper", "reference", "stream"]
@@ -141,12 +142,18 @@ class CompositeConfig:
     """How generated samples meet the source, and what generates them.
 
     `propagate` says whether what frames before ("past") or before and after ("both") show behind the text is carried
-    into the fill, along the picture's motion. Mode "off" puts generated content in as it is.
+    into the fill, along the picture's motion. `boxes` says whether semi-transparent boxes behind text are taken off
+    the picture ("lift") or filled with the text ("fill"). Mode "off" puts generated content in as it is.
     """
 
     mode: CompositeMode = "membrane"
     fill: FillMode = "membrane"
     propagate: Propagation = "both"
+    boxes: Boxes = "lift"
+
+    @property
+    def lifts(self) -> bool:
+        return self.boxes == "lift" and self.mode != "off"
 
     @property
     def propagates(self) -> bool:
@@ -154,6 +161,7 @@ class CompositeConfig:
 
     def __post_init__(self) -> None:
         _require_one_of("propagate", self.propagate, Propagation)
+        _require_one_of("boxes", self.boxes, Boxes)
         _require(
             not (self.fill == "membrane" and self.mode != "membrane"),
             f"--composite {self.mode} needs generated content, and --fill membrane generates none; "

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.composite import HOLE_ALPHA, FrameLike, PlaneLike
+from clear_rt.composite import HOLE_ALPHA, FrameLike, PlaneLike, full_plane, stored
 from clear_rt.grid import Grid
 from clear_rt.holes import Hole
 from clear_rt.matte_planes import alpha_for
@@ -102,7 +102,7 @@ def known(frame: FrameLike, patches: Sequence[Patch], carried: Sequence[Carried]
 
 def carry(beside: Known, frame: FrameLike, patch: Patch, grid: Grid) -> Carried:
     """What the frame `beside` shows of a patch of `frame`, and how far it is to be believed."""
-    full = _full_plane(frame.planes)
+    full = full_plane(frame.planes)
     there = _luma(beside.planes[full], frame.planes[full], patch.cells, grid)
     before = None if beside.errors is None else beside.errors[patch.cells.slices]
     flow = flow_around(patch.luma, there, patch.hidden if before is None else patch.hidden | (before > SEEN))
@@ -145,8 +145,7 @@ def fill(
             mixed += weight * values
             total += weight
         mixed /= total
-        stored = np.clip(np.rint(mixed), 0, 2**plane.bits - 1).astype(part.dtype) << plane.shift
-        np.copyto(part, stored, where=(share >= HOLE_ALPHA) & _allowed(patch.hole, plane))
+        np.copyto(part, stored(mixed, plane), where=(share >= HOLE_ALPHA) & _allowed(patch.hole, plane))
 
 
 def _patch(frame: FrameLike, hole: Hole, grid: Grid) -> Patch | None:
@@ -156,7 +155,7 @@ def _patch(frame: FrameLike, hole: Hole, grid: Grid) -> Patch | None:
     cells, inner = (grow(covered, margin, margin, grid.size) for margin in (_AROUND_CELLS, 1))
     if min(cells.width_px, cells.height_px) < LEAST_SIDE_PX:
         return None
-    plane = frame.planes[_full_plane(frame.planes)]
+    plane = frame.planes[full_plane(frame.planes)]
     luma = _luma(plane.samples, plane, cells, grid)
     hidden = np.zeros(luma.shape, np.bool_)
     hidden[covered.within(cells).slices] = grid.any(hole.alpha > 0, hole.box, covered)
@@ -202,13 +201,6 @@ def _around(values: npt.NDArray[Any], hidden: Bools, shown: Floats, grid: Grid) 
 def _window_mean(values: Floats, grid: Grid) -> Floats:
     side = _WINDOW_PX // grid.step_px | 1
     return cast(Floats, cv2.blur(values, (side, side)))
-
-
-def _full_plane(planes: Sequence[PlaneLike]) -> int:
-    """Luma, or green of R G B."""
-    if planes[0].kind == "rgb":
-        return 1
-    return next(i for i, plane in enumerate(planes) if plane.kind == "luma")
 
 
 def _luma(samples: Samples, plane: PlaneLike, cells: Box, grid: Grid) -> UInt8:

@@ -14,17 +14,22 @@ from clear_rt.frames import SegmentedWriter, Work
 from clear_rt.propagating import packed_known
 from clear_rt.propagation import Known
 from clear_rt.regions import RegionRun
+from clear_rt.veils import Veils
 
 # In the folder of an interrupted run, for every segment.
-_MODEL, _KNOWN, _CHANGED = "model", "known", "changed"
+_MODEL, _KNOWN, _VEILS, _CHANGED = "model", "known", "veils", "changed"
 
 
 class Start(NamedTuple):
-    """A frame to begin with, the model's state before it, and what is known behind text; None where there is none."""
+    """A frame to begin with, the model's state before it, and what is known of its veils and behind its text.
+
+    None where there is none.
+    """
 
     frame: int
     model: bytes | None = None
     known: bytes | None = None
+    veils: bytes | None = None
 
 
 FROM_THE_FIRST = Start(0)
@@ -37,7 +42,7 @@ class Resuming:
         encoded = [segment for segment in writer.plan.until(total_frames) if not segment.copied]
         self._numbers = {segment.stop_frame: number for number, segment in enumerate(encoded)}
         self._work, self._finished_frames = work, writer.finished_frames
-        self._stored = {name: work.stored(name) for name in (_MODEL, _KNOWN)}
+        self._stored = {name: work.stored(name) for name in (_MODEL, _KNOWN, _VEILS)}
         self._keeps_states = True
 
     @property
@@ -45,26 +50,27 @@ class Resuming:
         """Before which frames states are wanted: where encoded segments end."""
         return sorted(self._numbers)
 
-    def starts(self, runs: Sequence[RegionRun], *, generates: bool, propagates: bool) -> Iterator[Start]:
+    def starts(self, runs: Sequence[RegionRun], *, generates: bool, propagates: bool, lifts: bool) -> Iterator[Start]:
         """Where to begin, best first; frames before are finished in all of them.
 
         Without the model's state, runs that are under way there have to be generated once more from their first frame
-        on. Without what was known behind text nothing can begin within a run.
+        on. Without what was known of veils and behind text nothing can begin within a run.
         """
         ends = [segment.stop_frame for segment in self._work.segments]
         newest: Start | None = None
         for number, frame in reversed(list(enumerate([*ends[:-1], self._finished_frames]))):
             goes_on = generates and bool(under_way_at(runs, frame))
-            hides = propagates and any(run.start_frame <= frame < run.stop_frame for run in runs)
-            known = self._work.load(_KNOWN, number) if hides else None
+            hides = _is_within(runs, frame)
+            known = self._work.load(_KNOWN, number) if hides and propagates else None
+            veils = self._work.load(_VEILS, number) if hides and lifts else None
             model = self._work.load(_MODEL, number) if goes_on else None
-            if hides and known is None:
+            if hides and ((propagates and known is None) or (lifts and veils is None)):
                 continue
             if goes_on and model is None:
-                newest = newest or Start(frame, None, known)
+                newest = newest or Start(frame, None, known, veils)
                 continue
-            yield Start(frame, model, known)
-            if not (goes_on or hides):
+            yield Start(frame, model, known, veils)
+            if not (goes_on or (hides and (propagates or lifts))):
                 return
         yield from [newest] if newest else []
         yield FROM_THE_FIRST
@@ -75,8 +81,16 @@ class Resuming:
 
     def keep_known(self, runs: Sequence[RegionRun], frame: int, before: Known) -> None:
         """What the frame before this one tells, where it is wanted; on the thread of the writing pass's end."""
-        if frame in self._numbers and any(run.start_frame <= frame < run.stop_frame for run in runs):
+        if self._is_wanted(runs, frame):
             self._keep(_KNOWN, frame, packed_known(frame, before))
+
+    def keep_veils(self, runs: Sequence[RegionRun], frame: int, veils: Veils) -> None:
+        """The veils of the frame before this one, where they are wanted; on the thread that hands out edits."""
+        if self._is_wanted(runs, frame):
+            self._keep(_VEILS, frame, veils.state())
+
+    def _is_wanted(self, runs: Sequence[RegionRun], frame: int) -> bool:
+        return frame in self._numbers and _is_within(runs, frame)
 
     def _keep(self, name: str, frame: int, state: bytes) -> None:
         """A disk without room for it costs the states."""
@@ -111,3 +125,8 @@ class Resuming:
         numbers = [number for number, segment in enumerate(self._work.segments) if segment.stop_frame <= frame]
         stored = self._work.load(_CHANGED, numbers[-1]) if numbers else None
         return int(stored) if stored and stored.isdigit() else 0
+
+
+def _is_within(runs: Sequence[RegionRun], frame: int) -> bool:
+    """Whether a frame and the one before it lie in the same run, or in two that follow one another."""
+    return any(run.start_frame <= frame < run.stop_frame for run in runs)

@@ -21,6 +21,7 @@ from clear_rt.generate import CropGenerator
 from clear_rt.grid import grid_of
 from clear_rt.holes import holes
 from clear_rt.leading import Shown
+from clear_rt.lifting import lifted
 from clear_rt.matting import STEADY_FRAMES, Matted, Matting, queue_frames
 from clear_rt.outlining import Outlining
 from clear_rt.propagating import Filled, foreseen, propagated, reach_of, unpacked_known
@@ -32,6 +33,8 @@ from clear_rt.shapes import Size
 from clear_rt.states import StateError
 from clear_rt.telling import Progress
 from clear_rt.threads import Stop, ahead, spare_workers, spread
+from clear_rt.veil_look import picture_of
+from clear_rt.veils import Veil, Veils
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -68,19 +71,21 @@ class Subject(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """Where the pass begins, with what it goes on from; `before` is what the frame before it tells."""
+    """Where the pass begins, with what it goes on from; `before` and `veils` are what the frames before it tell."""
 
     first_frame: int
     matting: Matting
     contents: Contents | None
     before: Known | None
+    veils: Veils
 
 
 class _Edit(NamedTuple):
-    """A frame with its matte, and what was generated for its runs."""
+    """A frame with its matte, what was generated for its runs, and its veils."""
 
     matted: Matted
     generated: list[Array]
+    veils: Sequence[Veil]
 
 
 @contextmanager
@@ -101,7 +106,7 @@ def second_pass(
     begun = _begun(subject, watch, tell, stop, resuming, all_frames=all_frames)
     with begun.contents or nullcontext() as contents, ExitStack() as threads:
         idle = contents.tell if contents else _nothing
-        edits = threads.enter_context(closing(_edits(begun.matting.writing(), contents, watch)))
+        edits = threads.enter_context(closing(_edits(subject, begun, watch, resuming)))
         filled = threads.enter_context(closing(_filled(subject, contents, edits, watch, stop)))
         both_ways = _propagated(subject, filled, begun.before, watch, stop, resuming)
         cleaned = threads.enter_context(closing(ahead(both_ways, _few_frames(subject.info), stop=stop, idle=idle)))
@@ -145,13 +150,16 @@ def _begun(
     """The best of the places to begin at whose states are taken up."""
     starts: Iterable[Start] = [FROM_THE_FIRST]
     if resuming is not None and not all_frames:
-        generates, propagates = subject.generator is not None, subject.config.composite.propagates
-        starts = resuming.starts(subject.runs, generates=generates, propagates=propagates)
+        generates, composite = subject.generator is not None, subject.config.composite
+        starts = resuming.starts(
+            subject.runs, generates=generates, propagates=composite.propagates, lifts=composite.lifts
+        )
     for start in starts:
         with suppress(StateError):
             before = None if start.known is None else unpacked_known(start.known, start.frame)
+            veils = Veils(start.veils)
             matting, contents = _from(start.frame, start.model, subject, watch, tell, stop, resuming)
-            return _Begun(start.frame, matting, contents, before)
+            return _Begun(start.frame, matting, contents, before, veils)
     raise AssertionError("the last of the starts has no state")
 
 
@@ -196,33 +204,42 @@ def _from(
 
 
 def _edits(
-    matted: Generator[Matted, None, None], contents: Contents | None, watch: Stopwatch
+    subject: Subject, begun: _Begun, watch: Stopwatch, resuming: Resuming | None
 ) -> Generator[_Edit, None, None]:
     """What has to be done to every frame, in order."""
-    with closing(matted):
+    contents, veils = begun.contents, begun.veils
+    with closing(begun.matting.writing()) as matted:
         for one in watch.each(matted, "wait for mattes"):
+            (frame, runs, _), matte, _ = one
             with watch.stage("wait for content"):
-                generated = [] if contents is None else [contents.next_of(run) for run in one.mapped.runs]
-            yield _Edit(one, generated)
+                generated = [] if contents is None else [contents.next_of(run) for run in runs]
+            found: Sequence[Veil] = ()
+            if subject.config.composite.lifts:
+                with watch.stage("veils"):
+                    found = veils.of(picture_of(frame), matte, [run.box for run in runs])
+                if resuming is not None:
+                    resuming.keep_veils(subject.runs, frame.index + 1, veils)
+            yield _Edit(one, generated, found)
 
 
 def _filled_frame(subject: Subject, contents: Contents | None, edit: _Edit) -> Filled[Cleaned]:
     """A frame with the text of its runs replaced, by itself."""
     config = subject.config.composite
     item, matte, kept = edit.matted
-    result = item.frame
+    picture = Size(subject.info.width_px, subject.info.height_px)
+    boxes = [run.box for run in item.runs]
+    result, matte, hole = lifted(item.frame, matte, edit.veils, boxes, kept, picture)
     for i, run in enumerate(item.runs):
         if contents is None:
-            result = paste(result, run.box, matte, config)
+            result = paste(result, run.box, hole, config)
         else:
-            result = contents.pasted(result, run, matte, config, edit.generated[i])
+            result = contents.pasted(result, run, hole, config, edit.generated[i])
     if config.mode == "off" and item.runs:
         # The matte leaves out what is kept, and this mode does not look at it.
         result = restored(result, item.frame, kept)
     patches = []
     if config.propagates and result is not item.frame:
-        picture = Size(subject.info.width_px, subject.info.height_px)
-        patches = patches_of(result, holes(matte, picture, (run.box for run in item.runs)), grid_of(picture))
+        patches = patches_of(result, holes(hole, picture, boxes), grid_of(picture))
     return Filled(Cleaned(item.frame, result, item.occlusion, matte), item.frame.index, result, patches)
 
 

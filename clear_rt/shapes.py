@@ -64,15 +64,19 @@ class Box:
             and other.y_px < self.bottom_px
         )
 
+    def common(self, other: Box) -> Box | None:
+        """What lies in both, None where nothing does."""
+        x, y = max(self.x_px, other.x_px), max(self.y_px, other.y_px)
+        right, bottom = min(self.right_px, other.right_px), min(self.bottom_px, other.bottom_px)
+        return Box(x, y, right - x, bottom - y) if x < right and y < bottom else None
+
     def within(self, outer: Box) -> Box:
         """The same rectangle, counted from the corner of another one."""
         return Box(self.x_px - outer.x_px, self.y_px - outer.y_px, self.width_px, self.height_px)
 
     def clipped(self, picture: Size) -> Box | None:
         """The part inside a picture, None where there is none."""
-        x, y = max(self.x_px, 0), max(self.y_px, 0)
-        right, bottom = min(self.right_px, picture.width_px), min(self.bottom_px, picture.height_px)
-        return Box(x, y, right - x, bottom - y) if x < right and y < bottom else None
+        return self.common(whole(picture))
 
 
 class Fit(NamedTuple):
@@ -114,6 +118,13 @@ def plane_box(box: Box, step_x_px: int, step_y_px: int) -> Box:
     """Samples of a plane subsampled by the steps that cover any part of `box`."""
     x, y = box.x_px // step_x_px, box.y_px // step_y_px
     return Box(x, y, -(-box.right_px // step_x_px) - x, -(-box.bottom_px // step_y_px) - y)
+
+
+def inner_box(box: Box, step_x_px: int, step_y_px: int) -> Box | None:
+    """Samples of a plane subsampled by the steps that stand for pixels of `box` only, None where none do."""
+    x, y = -(-box.x_px // step_x_px), -(-box.y_px // step_y_px)
+    right, bottom = box.right_px // step_x_px, box.bottom_px // step_y_px
+    return Box(x, y, right - x, bottom - y) if x < right and y < bottom else None
 
 
 def working_size(width_px: int, height_px: int, short_side_px: int = 360) -> Size:
