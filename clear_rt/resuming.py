@@ -14,7 +14,7 @@ from clear_rt.frames import SegmentedWriter, Work
 from clear_rt.propagating import packed_known
 from clear_rt.propagation import Known
 from clear_rt.regions import RegionRun
-from clear_rt.veils import Veils
+from clear_rt.veils.following import Veils
 
 # In the folder of an interrupted run, for every segment.
 _MODEL, _KNOWN, _VEILS, _CHANGED = "model", "known", "veils", "changed"

@@ -21,7 +21,6 @@ from clear_rt.generate import CropGenerator
 from clear_rt.grid import grid_of
 from clear_rt.holes import holes
 from clear_rt.leading import Shown
-from clear_rt.lifting import lifted
 from clear_rt.matting import STEADY_FRAMES, Matted, Matting, queue_frames
 from clear_rt.outlining import Outlining
 from clear_rt.propagating import Filled, foreseen, propagated, reach_of, unpacked_known
@@ -33,8 +32,9 @@ from clear_rt.shapes import Size
 from clear_rt.states import StateError
 from clear_rt.telling import Progress
 from clear_rt.threads import Stop, ahead, spare_workers, spread
-from clear_rt.veil_look import picture_of
-from clear_rt.veils import Veil, Veils
+from clear_rt.veils.following import Veil, Veils
+from clear_rt.veils.lifting import lifted
+from clear_rt.veils.look import picture_of
 
 UInt8 = npt.NDArray[np.uint8]
 

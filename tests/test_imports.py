@@ -28,7 +28,7 @@ OUTSIDE = ("benchmarks", "tests", "training", "samples")
 BOTTOM = {"clear_rt.shapes", "clear_rt.errors", "clear_rt.config", "clear_rt.version"}
 HOME_ONLY = {
     "av": ("clear_rt.frames",),
-    "cv2": ("clear_rt.motion", "clear_rt.grid", "clear_rt.propagation", "clear_rt.metrics"),
+    "cv2": ("clear_rt.motion", "clear_rt.grid", "clear_rt.propagation", "clear_rt.veils", "clear_rt.metrics"),
     "triton": ("clear_rt.kernels",),
     "tensorrt": ("clear_rt.runtime", "clear_rt.export"),
     "tensorrt_rtx": ("clear_rt.runtime", "clear_rt.export"),

@@ -11,6 +11,7 @@ from clear_rt.propagation import Known
 from clear_rt.regions import RegionRun
 from clear_rt.resuming import Resuming, Start
 from clear_rt.shapes import Box
+from clear_rt.veils.following import Veils
 
 STOPS = (100, 200, 300, 400)
 ALWAYS = [RegionRun(0, 1000, Box(0, 0, 16, 16))]
@@ -46,32 +47,38 @@ def resuming(folder):
     )
 
 
-MODEL, BEHIND = b"model", b"known"
+MODEL, BEHIND, VEILED = b"model", b"known", b"veils"
 
 
 @pytest.mark.parametrize(
     ("runs", "finished", "states", "options", "expected"),
     [
-        (ALWAYS, 0, {}, (True, True), [Start(0)]),
-        (ALWAYS, 3, {"model": [2], "known": [2]}, (True, True), [Start(300, MODEL, BEHIND), Start(0)]),
-        (ALWAYS, 3, {"model": [1], "known": [1, 2]}, (True, True),
+        (ALWAYS, 0, {}, (True, True, False), [Start(0)]),
+        (ALWAYS, 3, {"model": [2], "known": [2]}, (True, True, False), [Start(300, MODEL, BEHIND), Start(0)]),
+        (ALWAYS, 3, {"model": [1], "known": [1, 2]}, (True, True, False),
          [Start(200, MODEL, BEHIND), Start(300, None, BEHIND), Start(0)]),
-        (ALWAYS, 3, {"model": [1, 2], "known": [1]}, (True, True), [Start(200, MODEL, BEHIND), Start(0)]),
-        (ALWAYS, 3, {"known": [2]}, (False, True), [Start(300, None, BEHIND), Start(0)]),
-        (ALWAYS, 3, {}, (False, True), [Start(0)]),
-        (ALWAYS, 3, {}, (False, False), [Start(300)]),
-        (ALWAYS, 3, {}, (True, False), [Start(300), Start(0)]),
-        (ALWAYS, 3, {"model": [1]}, (True, False), [Start(200, MODEL), Start(300), Start(0)]),
-        (LINES, 2, {}, (True, True), [Start(200)]),
-        (LINES, 3, {}, (True, True), [Start(200)]),
-        (LINES, 3, {"known": [2]}, (True, True), [Start(300, None, BEHIND), Start(200)]),
-        (LINES, 3, {}, (False, False), [Start(300)]),
-        (LINES, 1, {"model": [0]}, (True, True), [Start(0)]),
+        (ALWAYS, 3, {"model": [1, 2], "known": [1]}, (True, True, False), [Start(200, MODEL, BEHIND), Start(0)]),
+        (ALWAYS, 3, {"known": [2]}, (False, True, False), [Start(300, None, BEHIND), Start(0)]),
+        (ALWAYS, 3, {}, (False, True, False), [Start(0)]),
+        (ALWAYS, 3, {}, (False, False, False), [Start(300)]),
+        (ALWAYS, 3, {}, (True, False, False), [Start(300), Start(0)]),
+        (ALWAYS, 3, {"model": [1]}, (True, False, False), [Start(200, MODEL), Start(300), Start(0)]),
+        (LINES, 2, {}, (True, True, False), [Start(200)]),
+        (LINES, 3, {}, (True, True, False), [Start(200)]),
+        (LINES, 3, {"known": [2]}, (True, True, False), [Start(300, None, BEHIND), Start(200)]),
+        (LINES, 3, {}, (False, False, False), [Start(300)]),
+        (LINES, 1, {"model": [0]}, (True, True, False), [Start(0)]),
+        (ALWAYS, 3, {"veils": [2]}, (False, False, True), [Start(300, None, None, VEILED), Start(0)]),
+        (ALWAYS, 3, {"known": [1, 2], "veils": [1]}, (False, True, True),
+         [Start(200, None, BEHIND, VEILED), Start(0)]),
+        (ALWAYS, 3, {"model": [2], "known": [2]}, (True, True, True), [Start(0)]),
+        (ALWAYS, 3, {"known": [2]}, (False, True, True), [Start(0)]),
+        (LINES, 2, {}, (True, True, True), [Start(200)]),
     ],
 )  # fmt: skip
 def test_the_best_start_comes_first(runs, finished, states, options, expected):
-    generates, propagates = options
-    found = resuming(Folder(finished, **states)).starts(runs, generates=generates, propagates=propagates)
+    generates, propagates, lifts = options
+    found = resuming(Folder(finished, **states)).starts(runs, generates=generates, propagates=propagates, lifts=lifts)
     assert list(found) == expected
 
 
@@ -80,7 +87,7 @@ def test_nothing_is_begun_anew_where_packets_were_copied_first():
     folder = Folder(0)
     copied = resuming(folder)
     copied._finished_frames = 100
-    assert list(copied.starts(LINES[1:], generates=True, propagates=True)) == [Start(100)]
+    assert list(copied.starts(LINES[1:], generates=True, propagates=True, lifts=True)) == [Start(100)]
 
 
 def test_what_is_known_stays_as_long_as_a_state_of_the_model_needs_it():
@@ -100,4 +107,5 @@ def test_what_is_known_is_kept_only_before_frames_of_runs_where_segments_end():
     folder = Folder(0)
     for frame in (99, 100, 200, 300, 350):
         resuming(folder).keep_known(LINES, frame, KNOWN)
-    assert folder.stored("known") == [0, 2]
+        resuming(folder).keep_veils(LINES, frame, Veils())
+    assert folder.stored("known") == folder.stored("veils") == [0, 2]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from clear_rt.matte_planes import occupied
 from clear_rt.shapes import Box, plane_box
-from clear_rt.veil_blend import Blend, levels_behind
-from clear_rt.veil_look import Picture
-from clear_rt.veil_rim import levels_of
+from clear_rt.veils.blend import Blend, levels_behind
+from clear_rt.veils.look import Picture
+from clear_rt.veils.rim import levels_of
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]

@@ -14,11 +14,11 @@ from clear_rt.frames import Frame
 from clear_rt.matte_planes import luma_alpha
 from clear_rt.regions import without
 from clear_rt.shapes import Box, Size, grow, inner_box, rescale
-from clear_rt.veil_blend import levels_behind
-from clear_rt.veil_letters import letters
-from clear_rt.veil_look import Picture, picture_of
-from clear_rt.veil_rim import BEGINNINGS, SIDES, levels_of
-from clear_rt.veils import Veil
+from clear_rt.veils.blend import levels_behind
+from clear_rt.veils.following import Veil
+from clear_rt.veils.letters import letters
+from clear_rt.veils.look import Picture, picture_of
+from clear_rt.veils.rim import BEGINNINGS, SIDES, levels_of
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from math import log
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ import numpy.typing as npt
 from clear_rt.composite import PlaneLike, full_plane
 from clear_rt.frames import Frame
 from clear_rt.shapes import Size
-from clear_rt.veil_blend import Blend, Pair, levels_behind
-from clear_rt.veil_rim import BEGINNINGS, LYING, SIDES, Edges, Lines, Side, lines, places_within
+from clear_rt.veils.blend import Blend, Pair, levels_behind
+from clear_rt.veils.rim import BEGINNINGS, LYING, SIDES, Edges, Lines, Side, lines, places_within
 
 # An edge may lie so much of the part's short side within the part of the matte, half as much outside of it, and at the
 # farthest.
@@ -71,8 +72,9 @@ class Shown(NamedTuple):
         return self.lifted > self._most and self.lifted > _CLEARLY * self.source
 
     @property
-    def score(self) -> float:
-        return float(np.log((self.source + 1) / (self.lifted + 1)))
+    def evidence(self) -> float:
+        """How much smaller the step across the edge gets, as a logarithm."""
+        return log((self.source + 1) / (self.lifted + 1))
 
     @property
     def _most(self) -> float:
@@ -119,32 +121,30 @@ class Look:
         best = int(steps.argmax())
         return int(places[best]) if steps[best] >= _LEAST_STEP else None
 
-    def settled(self, edges: Edges, blend: Blend) -> tuple[Edges, dict[Side, float]]:
-        """All edges by a blend, with scores of those that are seen; the others surely inside of the veil."""
-        scores = {}
+    def settled(self, edges: Edges, blend: Blend) -> tuple[Edges, dict[Side, Shown]]:
+        """All edges by a blend, with what those that are seen show; the others surely inside of the veil."""
+        seen = {}
         for side in SIDES:
             place = self.place(edges, side, blend)
-            edges = edges.moved(side, self._hidden(side) if place is None else place)
+            edges = edges.moved(side, self._surely_inside.at(side) if place is None else place)
             if place is not None and (shown := self.shown(edges, side, blend)) is not None:
-                scores[side] = self.part.length_px(side) * shown.score
-        return edges, scores
+                seen[side] = shown
+        return edges, seen
 
     def place(self, edges: Edges, side: Side, blend: Blend) -> int | None:
-        """Where the picture goes on best across this side when it is lifted, None where it does not.
+        """Where the picture goes on across this side when it is lifted and most clearly does not as it is, if anywhere.
 
-        Mattes end before some boxes do: what is farther outside is looked at where nothing is found nearby.
+        Also far outside of the part: mattes end before some boxes do.
         """
-        for outside_px in (self._outside_px, self._far_outside_px):
-            places = self._places(side, outside_px)
-            found = self._lines(side, places)
-            if found is None:
-                continue
-            misses = np.abs(levels_behind(found.inner, blend, self.picture.full) - found.outer)
-            place = int(places[int(np.median(misses, axis=1).argmin())])
-            shown = self.shown(edges.moved(side, place), side, blend)
-            if shown is not None and shown.goes_on:
-                return place
-        return None
+        places = self._places(side, self._far_outside_px)
+        found = self._lines(side, places)
+        if found is None:
+            return None
+        behind = levels_behind(found.inner, blend, self.picture.full)
+        lifted, source = (np.median(np.abs(inner - found.outer), axis=1) for inner in (behind, found.inner))
+        place = int(places[int(((source + 1) / (lifted + 1)).argmax())])
+        shown = self.shown(edges.moved(side, place), side, blend)
+        return place if shown is not None and shown.goes_on else None
 
     def shown(self, edges: Edges, side: Side, blend: Blend) -> Shown | None:
         """None where a line of the edge lies outside of the picture."""
@@ -171,9 +171,6 @@ class Look:
         for side in self.borders:
             inner = inner.moved(side, self._limits.at(side))
         return inner
-
-    def _hidden(self, side: Side) -> int:
-        return self._surely_inside.at(side)
 
     def _places(self, side: Side, outside_px: int) -> npt.NDArray[np.intp]:
         at_px, inside_px = self.part.at(side), self._reach_px

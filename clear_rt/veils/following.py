@@ -1,14 +1,15 @@
 """Semi-transparent boxes behind text, *veils*: where they are and what they make of the picture, from frame to frame.
 
 What is behind a veil is not lost: source = share x picture + colour, and both can be had from what the picture shows
-beside its edges and what the veil makes of it there (`veil_blend`). A veil is taken for one where the picture, taken
+beside its edges and what the veil makes of it there (`blend`). A veil is taken for one where the picture, taken
 out from under it, goes on across its edges as the picture beside them does. What was measured in one frame counts in
 the next ones, as long as these do not say otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from math import log
 from typing import NamedTuple
 
 import cv2
@@ -17,11 +18,11 @@ import numpy.typing as npt
 
 from clear_rt.composite import HOLE_ALPHA
 from clear_rt.shapes import Box, Size, rescale
-from clear_rt.states import StateError, integers, numbered, packed, unpacked
-from clear_rt.veil_blend import MOMENTS, Blend, Moments, blend_of, moments_of
-from clear_rt.veil_letters import hold_text, letters
-from clear_rt.veil_look import Look, Picture
-from clear_rt.veil_rim import SIDES, Edges, Side
+from clear_rt.states import StateError, Stored, integers, numbered, packed, unpacked
+from clear_rt.veils.blend import MOMENTS, Blend, Moments, blend_of, moments_of
+from clear_rt.veils.letters import hold_text, letters
+from clear_rt.veils.look import Look, Picture, Shown
+from clear_rt.veils.rim import SIDES, Edges, Side
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -34,11 +35,17 @@ _SHARES = (0.2, 0.8)
 _LEAST_CORRELATION = 0.3
 # The colour of a box is had from far away where little is hidden: this much of an error.
 _COLOUR_LEVELS = 32
-# Edges that have to be seen, and those inside the picture that need not be: blocks of outlined text have two at most.
+# Edges that have to be seen, and those inside the picture that need not be: blocks of outlined text have two, by chance
+# three. How clearly, in the mean: the logarithm of how much smaller the step across an edge gets, where all four are
+# seen (16 boxes: 2.7 and more) and where they are not (5 and more; by chance 2.7).
 _LEAST_SEEN_SIDES, _MOST_UNSEEN_SIDES = 2, 1
+_CLEAR, _CLEARER = log(2), log(4)
 _ROUNDS = 3
 # What earlier frames count: 25 in all.
 _DECAY = 0.96
+# Where nothing was found in so many frames in a row, one in as many is looked at.
+_REST_FRAMES = 4
+_WHERE, _MOMENTS, _REFUSED = "where", "moments", "refused"
 
 
 class Veil(NamedTuple):
@@ -54,12 +61,23 @@ class Veil(NamedTuple):
 
 
 class _Followed(NamedTuple):
-    """A veil with the part of the matte that it was found in, where its edges were seen, and what it was made of."""
+    """A veil with the part of the matte that it was found in, and where its edges were seen.
+
+    `blend` is that of all `moments`.
+    """
 
     part: Edges
     edges: Edges
     seen: frozenset[Side]
     moments: Moments
+    blend: Blend
+
+
+class _Refused(NamedTuple):
+    """A part of the matte in which no veil was found, in so many frames in a row."""
+
+    part: Edges
+    frames: int
 
 
 class Veils:
@@ -67,23 +85,24 @@ class Veils:
 
     def __init__(self, state: bytes | None = None) -> None:
         """Goes on from what `state` returned. Raises StateError."""
-        self._followed = [] if state is None else list(_unpacked(state))
+        stored = None if state is None else unpacked(state)
+        self._followed = [] if stored is None else list(_unpacked_veils(stored))
+        self._refused = [] if stored is None else list(_unpacked_refusals(stored))
 
     def of(self, picture: Picture, matte: UInt8, boxes: Iterable[Box]) -> list[Veil]:
         """The veils of a frame under its matte uint8 [h, w], which is of any size, inside boxes of the picture."""
-        found: list[_Followed] = []
+        followed: list[_Followed] = []
+        refused: list[_Refused] = []
         veils = []
         for part, box in _parts(matte, boxes, picture.size):
             look = Look(picture, part)
-            before = next((one for one in self._followed if look.is_of(one.part)), None)
-            followed = None if before is None else _follow(look, before)
-            followed = followed or _found(look)
-            blend = None if followed is None else blend_of(followed.moments)
-            if followed is None or blend is None:
+            one = self._looked(look)
+            if one is None:
+                refused.append(_Refused(part, self._refusals(look) + 1))
                 continue
-            found.append(followed)
-            veils.append(Veil(followed.edges, blend, look.borders - followed.seen, box))
-        self._followed = found
+            followed.append(one)
+            veils.append(Veil(one.edges, one.blend, look.borders - one.seen, box))
+        self._followed, self._refused = followed, refused
         return veils
 
     def state(self) -> bytes:
@@ -91,20 +110,42 @@ class Veils:
         sides = [[side in one.seen for side in SIDES] for one in self._followed]
         where = [integers(*one.part, *one.edges, *seen) for one, seen in zip(self._followed, sides, strict=True)]
         moments = [one.moments.view(np.int64) for one in self._followed]
-        return packed([*numbered("where", where), *numbered("moments", moments)])
+        refused = [integers(*one.part, one.frames) for one in self._refused]
+        return packed([*numbered(_WHERE, where), *numbered(_MOMENTS, moments), *numbered(_REFUSED, refused)])
+
+    def _looked(self, look: Look) -> _Followed | None:
+        before = next((one for one in self._followed if look.is_of(one.part)), None)
+        followed = None if before is None else _follow(look, before)
+        refusals = self._refusals(look)
+        if followed is None and (refusals < _REST_FRAMES or refusals % _REST_FRAMES == 0):
+            followed = _found(look)
+        return followed
+
+    def _refusals(self, look: Look) -> int:
+        return next((one.frames for one in self._refused if look.is_of(one.part)), 0)
 
 
-def _unpacked(state: bytes) -> Iterator[_Followed]:
-    stored = unpacked(state)
-    where, moments = stored.numbered("where"), stored.numbered("moments")
+def _unpacked_veils(stored: Stored) -> Iterator[_Followed]:
+    where, moments = stored.numbered(_WHERE), stored.numbered(_MOMENTS)
     if len(where) != len(moments):
         raise StateError(f"expected moments of {len(where)} veils, found {len(moments)}")
     for numbers, bits in zip(where, moments, strict=True):
         if numbers.shape != (3 * len(SIDES),) or bits.dtype != np.int64 or bits.shape[1:] != (MOMENTS,):
             raise StateError(f"expected a veil's edges and moments, found {numbers.shape} and {bits.shape}")
         part, edges, seen = numbers.reshape(3, -1).tolist()
+        sums = bits.view(np.float64)
+        if (blend := blend_of(sums)) is None:
+            raise StateError("expected moments of a veil, found those of a flat picture")
         sides = frozenset(side for side, was_seen in zip(SIDES, seen, strict=True) if was_seen)
-        yield _Followed(Edges(*part), Edges(*edges), sides, bits.view(np.float64))
+        yield _Followed(Edges(*part), Edges(*edges), sides, sums, blend)
+
+
+def _unpacked_refusals(stored: Stored) -> Iterator[_Refused]:
+    for numbers in stored.numbered(_REFUSED):
+        if numbers.shape != (len(SIDES) + 1,):
+            raise StateError(f"expected a part of a matte and its frames, found {numbers.shape}")
+        *part, frames = numbers.tolist()
+        yield _Refused(Edges(*part), frames)
 
 
 def _parts(matte: UInt8, boxes: Iterable[Box], picture: Size) -> Iterator[tuple[Edges, Box]]:
@@ -127,8 +168,7 @@ def _found(look: Look) -> _Followed | None:
     steps = {side: step for side in SIDES if (step := look.step(side)) is not None}
     grown = [one for side, at_px in steps.items() if (one := _grown(look, side, at_px)) is not None]
     for _, followed in sorted(grown, key=lambda one: one[0], reverse=True):
-        blend = blend_of(followed.moments)
-        if blend is not None and hold_text(letters(look.picture, followed.edges.box, blend)):
+        if hold_text(letters(look.picture, followed.edges.box, followed.blend)):
             return followed
     return None
 
@@ -136,28 +176,25 @@ def _found(look: Look) -> _Followed | None:
 def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | None:
     """From one edge the blend, from this where the others are, and so on; with a score to compare by."""
     edges, seen = look.around.moved(first, at_px), frozenset((first,))
-    score = 0.0
+    shown: dict[Side, Shown] = {}
     for _ in range(_ROUNDS):
         blend = _blend(look, edges, seen)
         if blend is None or not _SHARES[0] < blend.share < _SHARES[1]:
             return None
-        edges, scores = look.settled(edges, blend)
-        seen, score = frozenset(scores), sum(scores.values())
+        edges, shown = look.settled(edges, blend)
+        seen = frozenset(shown)
         if len(seen) < _LEAST_SEEN_SIDES:
             return None
-    moments = moments_of(look.pairs(edges, seen)) if _is_enough(look, seen) else None
+    moments = moments_of(look.pairs(edges, seen)) if _is_clear(look, shown) else None
     blend = None if moments is None else blend_of(moments)
     if moments is None or blend is None or not _is_veil(blend, look.picture):
         return None
-    return score, _Followed(look.part, edges, seen, moments)
+    return _evidence(look, shown), _Followed(look.part, edges, seen, moments, blend)
 
 
 def _follow(look: Look, before: _Followed) -> _Followed | None:
     """A veil of the frame before in this one, None where most of its edges deny it."""
-    blend = blend_of(before.moments)
-    if blend is None:
-        return None
-    edges, seen = before.edges, before.seen
+    edges, seen, blend = before.edges, before.seen, before.blend
     shown = {side: look.shown(edges, side, blend) for side in seen}
     agreed = frozenset(side for side, one in shown.items() if one is not None and one.goes_on)
     denied = [side for side, one in shown.items() if one is not None and one.breaks]
@@ -170,7 +207,9 @@ def _follow(look: Look, before: _Followed) -> _Followed | None:
     if agreed and (new := moments_of(look.pairs(edges, agreed), blend)) is not None:
         moments = moments + new
     now = blend_of(moments)
-    return _Followed(look.part, edges, seen, moments) if now is not None and _is_veil(now, look.picture) else None
+    if now is None or not _is_veil(now, look.picture):
+        return None
+    return _Followed(look.part, edges, seen, moments, now)
 
 
 def _blend(look: Look, edges: Edges, seen: Iterable[Side]) -> Blend | None:
@@ -189,6 +228,12 @@ def _is_veil(blend: Blend, picture: Picture) -> bool:
     return _SHARES[0] < blend.share < _SHARES[1] and blend.correlation >= _LEAST_CORRELATION and all(colours)
 
 
-def _is_enough(look: Look, seen: Collection[Side]) -> bool:
-    unseen = [side for side in SIDES if side not in seen and side not in look.borders]
-    return len(seen) >= _LEAST_SEEN_SIDES and len(unseen) <= _MOST_UNSEEN_SIDES
+def _is_clear(look: Look, shown: Mapping[Side, Shown]) -> bool:
+    """Whether so many edges are seen that clearly that it is no chance."""
+    unseen = [side for side in SIDES if side not in shown and side not in look.borders]
+    clear = _evidence(look, shown) / sum(map(look.part.length_px, shown))
+    return len(unseen) <= _MOST_UNSEEN_SIDES and clear >= (_CLEAR if len(shown) == len(SIDES) else _CLEARER)
+
+
+def _evidence(look: Look, shown: Mapping[Side, Shown]) -> float:
+    return sum(look.part.length_px(side) * one.evidence for side, one in shown.items())
