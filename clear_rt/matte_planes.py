@@ -28,6 +28,8 @@ def luma_alpha(matte: Bytes, picture: Size, box: Box) -> Bytes:
     Where the picture is the larger one the matte is interpolated bilinearly between its pixels' centres; where it is
     smaller each pixel takes the largest matte pixel that it covers, so that no text is lost.
     """
+    if matte.shape == (picture.height_px, picture.width_px):
+        return matte[box.slices].copy()
     rows, columns = np.flatnonzero(matte.any(axis=1)), np.flatnonzero(matte.any(axis=0))
     alpha = np.zeros((box.height_px, box.width_px), np.uint8)
     if not rows.size:

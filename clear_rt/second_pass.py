@@ -28,7 +28,7 @@ from clear_rt.propagation import Known, patches_of
 from clear_rt.regions import RegionRun
 from clear_rt.report import Stopwatch
 from clear_rt.resuming import FROM_THE_FIRST, Resuming, Start
-from clear_rt.shapes import Size
+from clear_rt.shapes import Box, Size
 from clear_rt.states import StateError
 from clear_rt.telling import Progress
 from clear_rt.threads import Stop, ahead, spare_workers, spread
@@ -40,12 +40,22 @@ UInt8 = npt.NDArray[np.uint8]
 
 
 class Cleaned(NamedTuple):
-    """What an observer gets to see of every frame: source, result, and the map and matte between them."""
+    """What an observer gets to see of every frame: source, result, and the map and matte between them.
+
+    In boxes that are `kept` the result has the source's samples.
+    """
 
     source: frames.Frame
     result: frames.Frame
     occlusion: UInt8
     matte: UInt8
+    kept: Sequence[Box]
+
+    def as_kept(self) -> Cleaned:
+        """The same, its result with what is kept: mode "off" looks at no matte, and chroma spreads beyond it."""
+        if self.result is not self.source:
+            restored(self.result, self.source, self.kept)
+        return self
 
 
 class Pass(NamedTuple):
@@ -134,14 +144,15 @@ def _propagated(
     info, composite = subject.info, subject.config.composite
     filled = watch.each(filled, "wait for composite")
     if not composite.propagates:
-        yield from (one.item for one in filled)
+        yield from (one.item.as_kept() for one in filled)
         return
     grid = grid_of(Size(info.width_px, info.height_px))
     later = watch.each(foreseen(filled, grid, reach_of(info, composite.propagate)), "look ahead")
     with closing(ahead(later, _few_frames(info), stop=stop)) as waiting:
         keep = _unkept if resuming is None else partial(resuming.keep_known, subject.runs)
         one_by_one = propagated(watch.each(waiting, "wait for later frames"), grid, before, keep)
-        yield from watch.each(one_by_one, "propagate")
+        for cleaned in watch.each(one_by_one, "propagate"):
+            yield cleaned.as_kept()
 
 
 def _begun(
@@ -234,13 +245,10 @@ def _filled_frame(subject: Subject, contents: Contents | None, edit: _Edit) -> F
             result = paste(result, run.box, hole, config)
         else:
             result = contents.pasted(result, run, hole, config, edit.generated[i])
-    if config.mode == "off" and item.runs:
-        # The matte leaves out what is kept, and this mode does not look at it.
-        result = restored(result, item.frame, kept)
     patches = []
     if config.propagates and result is not item.frame:
         patches = patches_of(result, holes(hole, picture, boxes), grid_of(picture))
-    return Filled(Cleaned(item.frame, result, item.occlusion, matte), item.frame.index, result, patches)
+    return Filled(Cleaned(item.frame, result, item.occlusion, matte, kept), item.frame.index, result, patches)
 
 
 def _undrafted(info: frames.VideoInfo, watch: Stopwatch) -> Generator[Shown, None, None]:

@@ -27,7 +27,7 @@ def _cleaned(level: int, changed: bool = True) -> Cleaned:
     source = Flat(level)
     occlusion = np.zeros((20, 30), np.uint8)
     occlusion[5:10, 5:10] = 255
-    return Cleaned(source, Flat(level + 1) if changed else source, occlusion, occlusion)
+    return Cleaned(source, Flat(level + 1) if changed else source, occlusion, occlusion, ())
 
 
 def test_a_row_is_source_map_and_result():
@@ -84,7 +84,7 @@ def test_what_was_outlined_in_more_pixels_is_shown_in_fewer():
     occlusion = np.zeros((720, 1280), np.uint8)
     occlusion[401, 801] = 200
     source = Flat(90)
-    seen = glance(Cleaned(source, Flat(91), occlusion, 255 - occlusion))
+    seen = glance(Cleaned(source, Flat(91), occlusion, 255 - occlusion, ()))
     assert {part.shape[:2] for part in seen} == {(360, 640)}
     assert np.argwhere(seen.occlusion).tolist() == [[200, 400]]
     assert seen.occlusion[200, 400] == 200

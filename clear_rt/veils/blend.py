@@ -22,7 +22,9 @@ MOMENTS = 6
 _ROUNDS = 6
 # Pairs count less the farther they are from the median: edges in the picture, letters that touch the box's edge.
 _OUTLIER_MEDIANS, _LEAST_LEVELS = 2.5, 0.5
-_FLAT = 1e-3
+_FLAT, _LEAST_WEIGHT = 1e-3, 1e-6
+# Deviation of samples beside a veil: of less the codec has left little under it.
+_TELLING_LEVELS = 4.0
 
 
 class Pair(NamedTuple):
@@ -48,7 +50,7 @@ def levels_behind(source: Floats, blend: Blend, number: int) -> Floats:
 def blend_of(moments: Moments) -> Blend | None:
     """None where either side of the pairs is flat: any share would do."""
     weight, outer, inner, outer_square, inner_square, product = moments.T
-    weight = np.maximum(weight, 1e-6)
+    weight = np.maximum(weight, _LEAST_WEIGHT)
     outer_spread = float((outer_square - outer * outer / weight).sum())
     inner_spread = float((inner_square - inner * inner / weight).sum())
     if outer_spread < _FLAT or inner_spread < _FLAT:
@@ -59,13 +61,8 @@ def blend_of(moments: Moments) -> Blend | None:
     return Blend(share, tuple(float(level) for level in added), both / float(np.sqrt(outer_spread * inner_spread)))
 
 
-def moments_of(pairs: Sequence[Pair], near: Blend | None = None) -> Moments | None:
-    """Robust sums over the pairs of every plane, None where they are flat.
-
-    Outliers are told by the blend `near`, or, where there is none, by one that is found in rounds.
-    """
-    if near is not None:
-        return _sums(pairs, _weights(pairs, near))
+def moments_of(pairs: Sequence[Pair]) -> Moments | None:
+    """Robust sums over the pairs of every plane, by a blend that is found in rounds; None where they are flat."""
     weights: Sequence[Floats] = [np.ones_like(pair.outer) for pair in pairs]
     for _ in range(_ROUNDS):
         moments = _sums(pairs, weights)
@@ -73,6 +70,18 @@ def moments_of(pairs: Sequence[Pair], near: Blend | None = None) -> Moments | No
             return None
         weights = _weights(pairs, blend)
     return moments
+
+
+def moments_near(pairs: Sequence[Pair], blend: Blend) -> Moments:
+    """The same by a blend that is known; of flat pairs, too."""
+    return _sums(pairs, _weights(pairs, blend))
+
+
+def is_telling(moments: Moments) -> bool:
+    """Whether the picture beside the veil differs enough from place to place to tell a share."""
+    weight, outer, _, outer_square, *_ = moments.T
+    spread = (outer_square - outer * outer / np.maximum(weight, _LEAST_WEIGHT)).sum() / max(weight.sum(), _LEAST_WEIGHT)
+    return bool(spread >= _TELLING_LEVELS**2)
 
 
 def _weights(pairs: Sequence[Pair], blend: Blend) -> list[Floats]:

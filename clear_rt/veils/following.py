@@ -1,15 +1,14 @@
-"""Semi-transparent boxes behind text, *veils*: where they are and what they make of the picture, from frame to frame.
+"""Where veils are and what they make of the picture, from frame to frame.
 
-What is behind a veil is not lost: source = share x picture + colour, and both can be had from what the picture shows
-beside its edges and what the veil makes of it there (`blend`). A veil is taken for one where the picture, taken
-out from under it, goes on across its edges as the picture beside them does. What was measured in one frame counts in
-the next ones, as long as these do not say otherwise.
+A box is taken for a veil where the picture, taken out from under it, goes on across its edges as the picture beside
+them does. What was measured in one frame counts in the next ones, as long as these do not say otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import log
+from operator import itemgetter
 from typing import NamedTuple
 
 import cv2
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from clear_rt.composite import HOLE_ALPHA
 from clear_rt.shapes import Box, Size, rescale
 from clear_rt.states import StateError, Stored, integers, numbered, packed, unpacked
-from clear_rt.veils.blend import MOMENTS, Blend, Moments, blend_of, moments_of
+from clear_rt.veils.blend import MOMENTS, Blend, Moments, blend_of, is_telling, moments_near, moments_of
 from clear_rt.veils.letters import hold_text, letters
 from clear_rt.veils.look import Look, Picture, Shown
 from clear_rt.veils.rim import SIDES, Edges, Side
@@ -28,6 +27,8 @@ UInt8 = npt.NDArray[np.uint8]
 
 # Smaller parts of a matte are letters, not boxes; and of its rectangle a box covers so much.
 _LEAST_WIDTH_PX, _LEAST_HEIGHT_PX, _LEAST_COVERED = 32, 14, 0.7
+# Parts of a region that are looked at, the largest: each costs up to 0.1 s of a 1920x1080 picture.
+_MOST_PARTS = 4
 # Of less than that the codec has left nothing: its error is divided by the share. And hardly anybody draws a box that
 # hides less.
 _SHARES = (0.2, 0.8)
@@ -51,12 +52,11 @@ _WHERE, _MOMENTS, _REFUSED = "where", "moments", "refused"
 class Veil(NamedTuple):
     """A box of the picture, and what it makes of it.
 
-    `open` are the sides that are the picture's own; nothing is to be changed but `within` a box.
+    Nothing is to be changed but `within` another box.
     """
 
     edges: Edges
     blend: Blend
-    open: frozenset[Side]
     within: Box
 
 
@@ -90,18 +90,21 @@ class Veils:
         self._refused = [] if stored is None else list(_unpacked_refusals(stored))
 
     def of(self, picture: Picture, matte: UInt8, boxes: Iterable[Box]) -> list[Veil]:
-        """The veils of a frame under its matte uint8 [h, w], which is of any size, inside boxes of the picture."""
+        """The veils of a frame under its matte uint8 [h, w], which is of any size, inside boxes of the picture.
+
+        No two of them meet.
+        """
         followed: list[_Followed] = []
         refused: list[_Refused] = []
-        veils = []
+        veils: list[Veil] = []
         for part, box in _parts(matte, boxes, picture.size):
             look = Look(picture, part)
             one = self._looked(look)
-            if one is None:
+            if one is None or any(one.edges.box.intersects(veil.edges.box) for veil in veils):
                 refused.append(_Refused(part, self._refusals(look) + 1))
                 continue
             followed.append(one)
-            veils.append(Veil(one.edges, one.blend, look.borders - one.seen, box))
+            veils.append(Veil(one.edges, one.blend, box))
         self._followed, self._refused = followed, refused
         return veils
 
@@ -155,7 +158,8 @@ def _parts(matte: UInt8, boxes: Iterable[Box], picture: Size) -> Iterator[tuple[
     for box in boxes:
         inside = rescale(box, picture, size)
         hole = (matte[inside.slices] >= HOLE_ALPHA).astype(np.uint8)
-        for x, y, width, height, area in cv2.connectedComponentsWithStats(hole)[2][1:].tolist():
+        regions = cv2.connectedComponentsWithStats(hole)[2][1:].tolist()
+        for x, y, width, height, area in sorted(regions, key=itemgetter(4), reverse=True)[:_MOST_PARTS]:
             part = rescale(Box(inside.x_px + x, inside.y_px + y, width, height), size, picture)
             large = part.width_px >= _LEAST_WIDTH_PX and part.height_px >= _LEAST_HEIGHT_PX
             if large and area >= _LEAST_COVERED * width * height and not any(map(part.intersects, met)):
@@ -164,13 +168,14 @@ def _parts(matte: UInt8, boxes: Iterable[Box], picture: Size) -> Iterator[tuple[
 
 
 def _found(look: Look) -> _Followed | None:
-    """The best of the veils that begin with an edge each; none that shows no letters."""
+    """The best of the veils that begin with an edge each, if it is a whole box with letters on it."""
     steps = {side: step for side in SIDES if (step := look.step(side)) is not None}
     grown = [one for side, at_px in steps.items() if (one := _grown(look, side, at_px)) is not None]
-    for _, followed in sorted(grown, key=lambda one: one[0], reverse=True):
-        if hold_text(letters(look.picture, followed.edges.box, followed.blend)):
-            return followed
-    return None
+    if not grown:
+        return None
+    _, best = max(grown, key=itemgetter(0))
+    whole = all(look.has_ends(best.edges, side, best.blend) for side in best.seen)
+    return best if whole and _holds_text(look, best.edges, best.blend) else None
 
 
 def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | None:
@@ -183,7 +188,7 @@ def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | Non
             return None
         edges, shown = look.settled(edges, blend)
         seen = frozenset(shown)
-        if len(seen) < _LEAST_SEEN_SIDES:
+        if len(seen) < _LEAST_SEEN_SIDES or not edges.is_box:
             return None
     moments = moments_of(look.pairs(edges, seen)) if _is_clear(look, shown) else None
     blend = None if moments is None else blend_of(moments)
@@ -193,23 +198,35 @@ def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | Non
 
 
 def _follow(look: Look, before: _Followed) -> _Followed | None:
-    """A veil of the frame before in this one, None where most of its edges deny it."""
-    edges, seen, blend = before.edges, before.seen, before.blend
-    shown = {side: look.shown(edges, side, blend) for side in seen}
-    agreed = frozenset(side for side, one in shown.items() if one is not None and one.goes_on)
-    denied = [side for side, one in shown.items() if one is not None and one.breaks]
-    if sum(map(look.part.length_px, denied)) > sum(map(look.part.length_px, agreed)):
+    """A veil of the frame before in this one, None where most edges deny it or there is text that cannot be told."""
+    edges, agreed = _moved_along(look, before)
+    denied = [side for side in before.seen - agreed if look.breaks(edges, side, before.blend)]
+    if sum(map(look.part.length_px, denied)) > sum(map(look.part.length_px, agreed)) or not edges.is_box:
         return None
+    moments, pairs = before.moments, look.pairs(edges, agreed)
+    if pairs and is_telling(new := moments_near(pairs, before.blend)):
+        moments = moments * _DECAY + new
+    blend = blend_of(moments)
+    if blend is None or not _is_veil(blend, look.picture) or not _holds_text(look, edges, blend):
+        return None
+    return _Followed(look.part, edges, before.seen | agreed, moments, blend)
+
+
+def _moved_along(look: Look, before: _Followed) -> tuple[Edges, frozenset[Side]]:
+    """Edges where they were, or, where this frame knows better, where they are; and which of them it shows."""
+    edges, agreed = before.edges, set()
     for side in SIDES:
-        if side not in seen and (place := look.place(edges, side, blend)) is not None:
-            edges, agreed, seen = edges.moved(side, place), agreed | {side}, seen | {side}
-    moments = before.moments * _DECAY
-    if agreed and (new := moments_of(look.pairs(edges, agreed), blend)) is not None:
-        moments = moments + new
-    now = blend_of(moments)
-    if now is None or not _is_veil(now, look.picture):
-        return None
-    return _Followed(look.part, edges, seen, moments, now)
+        shown = look.shown(edges, side, before.blend)
+        if side in before.seen and shown is not None and shown.goes_on:
+            agreed.add(side)
+        elif side in before.seen and (shown is None or not shown.breaks):
+            continue
+        elif (found := look.place(edges, side, before.blend)) is not None:
+            edges = edges.moved(side, found[0])
+            agreed.add(side)
+        elif not look.is_near(edges, side):
+            edges = edges.moved(side, look.surely_inside.at(side))
+    return edges, frozenset(agreed)
 
 
 def _blend(look: Look, edges: Edges, seen: Iterable[Side]) -> Blend | None:
@@ -220,12 +237,18 @@ def _blend(look: Look, edges: Edges, seen: Iterable[Side]) -> Blend | None:
 
 def _is_veil(blend: Blend, picture: Picture) -> bool:
     """Whether there is a colour that a box could have, and whether the pairs are of one mind."""
-    hidden = 1 - blend.share
-    colours = [
-        darkest - _COLOUR_LEVELS <= added / hidden <= brightest + _COLOUR_LEVELS
-        for added, (darkest, brightest) in zip(blend.added, picture.limits, strict=True)
-    ]
-    return _SHARES[0] < blend.share < _SHARES[1] and blend.correlation >= _LEAST_CORRELATION and all(colours)
+    if not _SHARES[0] < blend.share < _SHARES[1] or blend.correlation < _LEAST_CORRELATION:
+        return False
+    colours = [added / (1 - blend.share) for added in blend.added]
+    return all(
+        darkest - _COLOUR_LEVELS <= colour <= brightest + _COLOUR_LEVELS
+        for colour, (darkest, brightest) in zip(colours, picture.limits, strict=True)
+    )
+
+
+def _holds_text(look: Look, edges: Edges, blend: Blend) -> bool:
+    centred = not look.borders.intersection(("top", "bottom") if look.part.is_lying else ("left", "right"))
+    return hold_text(letters(look.picture, edges.box, blend), centred=centred)
 
 
 def _is_clear(look: Look, shown: Mapping[Side, Shown]) -> bool:

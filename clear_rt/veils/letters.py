@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float32]
 _OVERSHOOT_LEVELS = 8
 # Text covers so much of a box, and spans so much of its longer side.
 _COVERED, _LEAST_SPAN = (0.02, 0.5), 0.4
+# Across its lines a box is empty for half of its height at most, and not much more so on one side of the text.
+_MOST_EMPTY, _MOST_ASIDE = 0.5, 0.3
 
 
 def letters(picture: Picture, inside: Box, blend: Blend) -> Bools:
@@ -34,11 +36,23 @@ def letters(picture: Picture, inside: Box, blend: Blend) -> Bools:
     return found
 
 
-def hold_text(found: Bools) -> bool:
-    """Whether letters of a box are enough for text."""
+def hold_text(found: Bools, *, centred: bool) -> bool:
+    """Whether letters on a box are all that was written there, as far as their places tell.
+
+    A line of text in colours that a picture could have would be left: letters that are not `centred` on their box,
+    though they should be, or that leave half of it empty, are not all.
+    """
     box = occupied(found)
     if box is None or not _COVERED[0] <= np.count_nonzero(found) / found.size <= _COVERED[1]:
         return False
-    height, width = found.shape
-    long_px, span_px = (width, box.width_px) if width >= height else (height, box.height_px)
-    return bool(span_px >= _LEAST_SPAN * long_px)
+    lines = found.any(axis=1) if found.shape[1] >= found.shape[0] else found.any(axis=0)
+    places = np.flatnonzero(lines)
+    before, after = int(places[0]), lines.size - 1 - int(places[-1])
+    gaps = [before, after, *(np.diff(places) - 1)]
+    long_px = max(found.shape)
+    span_px = box.width_px if found.shape[1] >= found.shape[0] else box.height_px
+    return bool(
+        span_px >= _LEAST_SPAN * long_px
+        and max(gaps) <= _MOST_EMPTY * lines.size
+        and (not centred or abs(before - after) <= _MOST_ASIDE * lines.size)
+    )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clear_rt.composite import restored, stored
+from clear_rt.composite import stored
 from clear_rt.frames import Frame
 from clear_rt.matte_planes import luma_alpha
 from clear_rt.regions import without
@@ -18,7 +18,7 @@ from clear_rt.veils.blend import levels_behind
 from clear_rt.veils.following import Veil
 from clear_rt.veils.letters import letters
 from clear_rt.veils.look import Picture, picture_of
-from clear_rt.veils.rim import BEGINNINGS, SIDES, levels_of
+from clear_rt.veils.rim import Edges, levels_of
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -47,7 +47,10 @@ class Lifted(NamedTuple):
 def lifted(
     frame: Frame, matte: UInt8, veils: Sequence[Veil], boxes: Iterable[Box], kept: Sequence[Box], size: Size
 ) -> Lifted:
-    """The frame itself where there are no veils; nothing is changed outside of `boxes` and in those that are `kept`."""
+    """The frame itself where there are no veils; nothing is changed outside of `boxes`.
+
+    Matte and hole leave out what is `kept`; samples of the frame there have to be `restored`.
+    """
     if not veils:
         return Lifted(frame, matte, matte)
     edited, cover = frame.edited(), matte.copy()
@@ -57,28 +60,26 @@ def lifted(
     before, after = picture_of(frame), picture_of(edited)
     for veil in veils:
         outer, inner = _outer(veil, size), _inner(veil, size)
+        if outer is None:
+            continue
         hole[outer.slices] = 255
         cover[rescale(outer, size, Size(matte.shape[1], matte.shape[0])).slices] = 255
         if inner is not None:
             hole[inner.slices] = _grown_letters(before, inner, veil)
             _lift(before, after, inner, veil)
-    return Lifted(restored(edited, frame, kept), without(cover, kept, size), without(hole, kept, size))
+    return Lifted(edited, without(cover, kept, size), without(hole, kept, size))
 
 
-def _outer(veil: Veil, size: Size) -> Box:
+def _outer(veil: Veil, size: Size) -> Box | None:
     rim_px = _rim_px(size)
-    return grow(veil.edges.box, rim_px, rim_px, size).common(veil.within) or veil.within
+    return grow(veil.edges.box, rim_px, rim_px, size).common(veil.within)
 
 
 def _inner(veil: Veil, size: Size) -> Box | None:
-    """Without its rim, but for the sides that are the picture's own."""
-    edges = veil.edges
-    for side in SIDES:
-        if side not in veil.open:
-            inwards_px = _rim_px(size) if side in BEGINNINGS else -_rim_px(size)
-            edges = edges.moved(side, edges.at(side) + inwards_px)
-    box = edges.box
-    return box.common(veil.within) if box.width_px > 0 and box.height_px > 0 else None
+    rim_px = _rim_px(size)
+    top, bottom, left, right = veil.edges
+    inner = Edges(top + rim_px, bottom - rim_px, left + rim_px, right - rim_px)
+    return inner.box.common(veil.within) if inner.is_box else None
 
 
 def _rim_px(size: Size) -> int:

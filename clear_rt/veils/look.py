@@ -21,8 +21,11 @@ from clear_rt.veils.rim import BEGINNINGS, LYING, SIDES, Edges, Lines, Side, lin
 _REACH_SHARE, _LEAST_REACH_PX, _LEAST_OUTSIDE_PX, _FAR_SHARE = 0.2, 8, 4, 0.5
 # Corners may be round: a sixth of an edge counts at neither end.
 _CORNER, _LEAST_MARGIN_PX = 6, 4
-# A part that comes so near to the picture's border reaches it; and so far outside of a box its matte ends.
-_BORDER_PX, _MATTE_PX = 3, 2
+# And what counts may break in no quarter next to a corner.
+_ENDS = 4
+# A box whose matte comes so near to the picture's border reaches it, or ends somewhere there: that much more than its
+# rim is filled. And so far outside of a box its matte ends.
+_BORDER_PX, _MATTE_PX = 2, 2
 # An edge of a veil is a step that is so many times as large as what is left when it is taken for one.
 _LEAST_STEP = 2.0
 # Levels that a picture, taken out from under a veil, may differ across its edge beyond twice what it does beside it.
@@ -103,8 +106,15 @@ class Look:
         return self._inner(_MATTE_PX)
 
     @cached_property
-    def _surely_inside(self) -> Edges:
+    def surely_inside(self) -> Edges:
+        """Where the veil is, if there is one at all."""
         return self._inner(self._reach_px)
+
+    @cached_property
+    def _far(self) -> dict[Side, tuple[npt.NDArray[np.intp], Lines | None]]:
+        """All places at which an edge may lie, with their lines."""
+        places = {side: self._places(side, self._far_outside_px) for side in SIDES}
+        return {side: (at_px, self._lines(side, at_px)) for side, at_px in places.items()}
 
     def step(self, side: Side) -> int | None:
         """The place on this side where what is inside depends most on what is outside, yet is not the same."""
@@ -125,35 +135,47 @@ class Look:
         """All edges by a blend, with what those that are seen show; the others surely inside of the veil."""
         seen = {}
         for side in SIDES:
-            place = self.place(edges, side, blend)
-            edges = edges.moved(side, self._surely_inside.at(side) if place is None else place)
-            if place is not None and (shown := self.shown(edges, side, blend)) is not None:
-                seen[side] = shown
+            found = self.place(edges, side, blend)
+            edges = edges.moved(side, self.surely_inside.at(side) if found is None else found[0])
+            if found is not None:
+                seen[side] = found[1]
         return edges, seen
 
-    def place(self, edges: Edges, side: Side, blend: Blend) -> int | None:
+    def place(self, edges: Edges, side: Side, blend: Blend) -> tuple[int, Shown] | None:
         """Where the picture goes on across this side when it is lifted and most clearly does not as it is, if anywhere.
 
         Also far outside of the part: mattes end before some boxes do.
         """
-        places = self._places(side, self._far_outside_px)
-        found = self._lines(side, places)
+        places, found = self._far[side]
         if found is None:
             return None
         behind = levels_behind(found.inner, blend, self.picture.full)
         lifted, source = (np.median(np.abs(inner - found.outer), axis=1) for inner in (behind, found.inner))
         place = int(places[int(((source + 1) / (lifted + 1)).argmax())])
         shown = self.shown(edges.moved(side, place), side, blend)
-        return place if shown is not None and shown.goes_on else None
+        return (place, shown) if shown is not None and shown.goes_on else None
 
     def shown(self, edges: Edges, side: Side, blend: Blend) -> Shown | None:
         """None where a line of the edge lies outside of the picture."""
         found = self._at(self.picture.planes[self.picture.full], edges, side)
+        return None if found is None else self._shown(found, blend, slice(None))
+
+    def breaks(self, edges: Edges, side: Side, blend: Blend) -> bool:
+        """Whether the picture goes on across an edge as it is, and does not when it is lifted."""
+        shown = self.shown(edges, side, blend)
+        return shown is not None and shown.breaks
+
+    def is_near(self, edges: Edges, side: Side) -> bool:
+        """Whether an edge lies where that of the part could be."""
+        return abs(edges.at(side) - self.part.at(side)) <= max(self._reach_px, self._far_outside_px)
+
+    def has_ends(self, edges: Edges, side: Side, blend: Blend) -> bool:
+        """Whether an edge goes from corner to corner: lines of text with boxes of their own make steps."""
+        found = self._at(self.picture.planes[self.picture.full], edges, side)
         if found is None:
-            return None
-        outer, inner, further = found
-        differences = (levels_behind(inner, blend, self.picture.full) - outer, inner - outer, outer - further)
-        return Shown(*(float(np.median(np.abs(values))) for values in differences))
+            return True
+        end = max(1, found.outer.shape[1] // _ENDS)
+        return not any(self._shown(found, blend, part).breaks for part in (slice(end), slice(-end, None)))
 
     def pairs(self, edges: Edges, sides: Iterable[Side]) -> list[Pair]:
         """What all planes show outside and inside of some edges; empty where that is nothing."""
@@ -165,11 +187,17 @@ class Look:
             pairs.append(Pair(*(np.concatenate([one[i].ravel() for one in found]) for i in (0, 1))))
         return pairs
 
+    def _shown(self, found: Lines, blend: Blend, part: slice) -> Shown:
+        outer, inner, further = (line[:, part] for line in found)
+        differences = (levels_behind(inner, blend, self.picture.full) - outer, inner - outer, outer - further)
+        return Shown(*(float(np.median(np.abs(values))) for values in differences))
+
     def _inner(self, margin_px: int) -> Edges:
         top, bottom, left, right = self.part
         inner = Edges(top + margin_px, bottom - margin_px, left + margin_px, right - margin_px)
         for side in self.borders:
-            inner = inner.moved(side, self._limits.at(side))
+            inwards_px = _BORDER_PX if side in BEGINNINGS else -_BORDER_PX
+            inner = inner.moved(side, self._limits.at(side) + inwards_px)
         return inner
 
     def _places(self, side: Side, outside_px: int) -> npt.NDArray[np.intp]:

@@ -17,8 +17,10 @@ LYING, BEGINNINGS = ("top", "bottom"), ("top", "left")
 
 # Codecs blur an edge, and the place of one may be wrong by a pixel: lines lie three pixels apart.
 _GAP_PX = 1
-# Longer lines are thinned out: their samples are so many at most.
+# Longer lines are thinned out to so many samples at most.
 _MOST_SAMPLES = 400
+# Less than that is no box, but a rim.
+_LEAST_BOX_PX = 8
 
 
 class Edges(NamedTuple):
@@ -37,12 +39,22 @@ class Edges(NamedTuple):
     def box(self) -> Box:
         return Box(self.left, self.top, self.right - self.left, self.bottom - self.top)
 
+    @property
+    def is_box(self) -> bool:
+        """Whether ends come after beginnings, with something between them."""
+        return min(self.bottom - self.top, self.right - self.left) >= _LEAST_BOX_PX
+
     def at(self, side: Side) -> int:
         return self[SIDES.index(side)]
 
     def moved(self, side: Side, at_px: int) -> Edges:
         """With one side elsewhere."""
         return self._replace(**{side: at_px})
+
+    @property
+    def is_lying(self) -> bool:
+        """Whether it is wider than it is high, as lines of most scripts are."""
+        return self.right - self.left >= self.bottom - self.top
 
     def length_px(self, side: Side) -> int:
         return self.right - self.left if side in LYING else self.bottom - self.top
@@ -71,7 +83,7 @@ def lines(plane: PlaneLike, side: Side, places_px: npt.NDArray[np.intp], along_p
     outer, inner = (low, high) if side in BEGINNINGS else (high, low)
     further = 2 * outer - inner
     first, stop = -(-along_px.start // along), along_px.stop // along
-    part = slice(first, stop, max(1, (stop - first) // _MOST_SAMPLES))
+    part = slice(first, stop, max(1, -(-(stop - first) // _MOST_SAMPLES)))
     inside = (np.clip(rows, 0, samples.shape[0] - 1) for rows in (outer, inner, further))
     return Lines(*(levels_of(samples[rows, part], plane) for rows in inside))
 

@@ -43,12 +43,17 @@ def scenes(count: int = 1, seed: int = 0) -> list[np.ndarray]:
 
 def share_of_box(plane, box: Box) -> np.ndarray:
     """How much of every sample of a plane lies in a box."""
-    covered = np.zeros((SIZE.height_px, SIZE.width_px), np.float32)
-    covered[box.slices] = 1
     rows, columns = plane.samples.shape
-    covered = np.pad(
-        covered, ((0, rows * plane.step_y_px - SIZE.height_px), (0, columns * plane.step_x_px - SIZE.width_px)), "edge"
+    covered = np.zeros((rows * plane.step_y_px, columns * plane.step_x_px), np.float32)
+    # What lies beyond the picture is as its last pixels are.
+    right, bottom = (
+        end + step if end > total - step else end
+        for end, step, total in (
+            (box.right_px, plane.step_x_px, covered.shape[1]),
+            (box.bottom_px, plane.step_y_px, covered.shape[0]),
+        )
     )
+    covered[box.y_px : bottom, box.x_px : right] = 1
     return covered.reshape(rows, plane.step_y_px, columns, plane.step_x_px).mean(axis=(1, 3))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from clear_rt.shapes import Box
+from clear_rt.matte_planes import alpha_for
+from clear_rt.shapes import Box, Size, whole
 from clear_rt.states import StateError, integers, numbered, packed
+from clear_rt.veils.blend import levels_behind
 from clear_rt.veils.following import Veils
+from clear_rt.veils.lifting import lifted
+from clear_rt.veils.look import picture_of
 from clear_rt.veils.rim import Edges
-from tests.test_composite import DEPTHS
-from tests.veils.scenes import BOX, SIZE, bars, found, inside, matte_of, scenes, shot, veiled
+from tests.test_composite import DEPTHS, Plane
+from tests.veils.scenes import BOX, SIZE, Shot, bars, found, inside, matte_of, scenes, shot, veiled
 
 TRUE = Edges.of(BOX)
 
@@ -40,13 +45,28 @@ def test_boxes_and_letters_of_any_colour(colour, letters):
     assert veil.blend.added[0] / (1 - veil.blend.share) == pytest.approx(colour, abs=16)
 
 
-@pytest.mark.parametrize("box", [Box(80, 140, 160, 40), Box(0, 100, 160, 40), Box(160, 100, 160, 40)])
-def test_a_box_at_the_border_of_the_picture_is_open_there(box):
-    matte = np.zeros((SIZE.height_px, SIZE.width_px), np.uint8)
+@pytest.mark.parametrize(
+    "box", [Box(80, 140, 160, 40), Box(0, 100, 160, 40), Box(160, 100, 160, 40), Box(161, 121, 160, 60)]
+)
+def test_a_box_at_the_border_of_the_picture_is_lifted_up_to_it(box):
+    """Pixels of the border and their chroma, which stands for fewer of them in odd pictures, are filled."""
+    size = Size(321, 181)
+    matte = np.zeros((size.height_px, size.width_px), np.uint8)
     matte[max(box.y_px - 3, 0) : box.bottom_px + 3, max(box.x_px - 3, 0) : box.right_px + 3] = 255
-    (veil,) = found(Veils(), veiled(shot(scenes()[0]), 0.5, box), matte)
-    assert len(veil.open) == 1
-    assert max(abs(here - there) for here, there in zip(veil.edges, Edges.of(box), strict=True)) <= 1
+    source = veiled(shot(cv2.resize(scenes(seed=2)[0], size)), 0.5, box)
+    veils = Veils().of(picture_of(source), matte, [whole(size)])
+    edited = lifted(source, matte, veils, [whole(size)], (), size)
+    assert len(veils) == 1
+    assert np.count_nonzero(edited.hole) < 0.7 * np.count_nonzero(matte)
+    (veil,) = veils
+    for number, (plane, before) in enumerate(zip(edited.frame.planes, source.planes, strict=True)):
+        hole = alpha_for(edited.hole, whole(size), plane.step_x_px, plane.step_y_px, spread=plane.kind == "chroma")
+        part = inside(plane, box)
+        behind = levels_behind(before.samples[part].astype(np.float32), veil.blend, number)
+        wrong = np.abs(plane.samples[part] - behind)[hole[part] == 0]
+        # Smoothing changes a sample of the source by less than its two levels.
+        assert wrong.max() <= 2 / veil.blend.share + 0.5
+        assert not (plane.samples != before.samples)[: box.y_px // plane.step_y_px - 3].any()
 
 
 def test_a_matte_that_ends_before_its_box_does():
@@ -71,7 +91,14 @@ def outlined(clean):
     return frame
 
 
+def stepped(clean):
+    """Two lines of text, each with a box of its own."""
+    upper, lower = Box(BOX.x_px, BOX.y_px, 110, 20), Box(BOX.x_px, BOX.y_px + 20, BOX.width_px, 20)
+    return veiled(veiled(clean, 0.5, upper), 0.5, lower)
+
+
 NONE = {
+    "steps": lambda: stepped(shot(scenes()[0])),
     "no box": lambda: shot(scenes()[0]),
     "letters without a box": lambda: veiled(shot(scenes()[0]), 1.0),
     "outlined letters": lambda: outlined(shot(scenes()[0])),
@@ -129,6 +156,73 @@ def test_a_veil_that_comes_where_there_was_none_is_found_within_four_frames():
         assert found(veils, outlined(shot(scene)), matte_of()) == []
     later = [bool(found(veils, veiled(shot(scene), 0.5), matte_of())) for scene in moving[9:]]
     assert all(later[3:])
+
+
+@pytest.mark.parametrize("narrower_px", [-8, -4, 4, 8])
+def test_the_box_of_another_line_is_as_wide_as_that_is(narrower_px):
+    """Long edges that stay where they were do not keep the short ones."""
+    veils, (first, second, third) = Veils(), scenes(3)
+    other = Box(BOX.x_px + narrower_px, BOX.y_px, BOX.width_px - 2 * narrower_px, BOX.height_px)
+    for scene in (first, second):
+        found(veils, veiled(shot(scene), 0.5), matte_of())
+    (veil,) = found(veils, veiled(shot(third), 0.5, other), matte_of(other))
+    assert veil.edges.left >= other.x_px - 1
+    assert veil.edges.right <= other.right_px + 1
+
+
+@pytest.mark.parametrize("level", [120, 150, 170])
+def test_letters_that_a_picture_could_have_are_not_left(level):
+    """The next speaker's in grey: with their box they are filled."""
+    veils, (first, second) = Veils(), scenes(2)
+    assert len(found(veils, veiled(shot(first), 0.7), matte_of())) == 1
+    assert found(veils, veiled(shot(second), 0.7, letters=level), matte_of()) == []
+
+
+@pytest.mark.parametrize("grey", ["upper", "lower"])
+def test_a_grey_line_above_or_below_a_white_one_is_not_left(grey):
+    box = Box(80, 60, 160, 80)
+    lines = {"upper": Box(80, 62, 160, 38), "lower": Box(80, 100, 160, 38)}
+    frame = veiled(shot(scenes()[0]), 0.7, box, letters=None)
+    both = frame
+    for name, line in lines.items():
+        both = veiled(both, 1.0, line)
+        if name != grey:
+            frame = veiled(frame, 1.0, line)
+    frame = veiled(frame, 1.0, lines[grey], letters=150)
+    assert len(found(Veils(), both, matte_of(box))) == 1
+    assert found(Veils(), frame, matte_of(box)) == []
+
+
+@pytest.mark.parametrize("gap_px", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_box_that_ends_just_before_the_picture_does(gap_px, seed):
+    """What is not under it is not lifted: it lies in the rim or beyond an edge."""
+    box = Box(gap_px, 100, 160, 40)
+    matte = np.zeros((SIZE.height_px, SIZE.width_px), np.uint8)
+    matte[97:143, : gap_px + 163] = 255
+    clean = shot(scenes(1, seed)[0])
+    source = veiled(clean, 0.5, box)
+    matte[:, :1] = 0
+    veils = found(Veils(), source, matte)
+    edited = lifted(source, matte, veils, [whole(SIZE)], (), SIZE)
+    wrong = np.abs(edited.frame.planes[0].samples.astype(int) - clean.planes[0].samples)
+    assert not wrong[:, :gap_px][edited.hole[:, :gap_px] == 0].any()
+
+
+def test_a_thin_part_has_no_edges_in_the_wrong_order():
+    rows = np.random.default_rng(0).integers(40, 216, (14, 64)).astype(np.float32)
+    rows[8], rows[4] = rows[5] / 2 + 10, rows[7] / 2 + 10
+    rows[2], rows[10] = rows[5], rows[7]
+    frame = Shot((Plane(np.rint(rows).astype(np.uint8), "luma"),))
+    picture = picture_of(frame)
+    assert Veils().of(picture, np.full((14, 64), 255, np.uint8), [whole(picture.size)]) == []
+
+
+def test_a_veil_lasts_through_a_long_stretch_that_tells_nothing():
+    veils, even = Veils(), veiled(shot(flat(0.5)), 0.5)
+    for scene in scenes(3):
+        found(veils, veiled(shot(scene), 0.5), matte_of())
+    assert all(len(found(veils, even, matte_of())) == 1 for _ in range(600))
 
 
 def test_another_box_is_another_veil():

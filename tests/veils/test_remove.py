@@ -16,12 +16,12 @@ from clear_rt.burn.config import BurnConfig
 from clear_rt.burn.looks import LOOKS, Look
 from clear_rt.burn.styles import Style
 from clear_rt.burn.video import burn
-from clear_rt.config import CompositeConfig, RunConfig, WriteConfig
+from clear_rt.config import CompositeConfig, RegionConfig, RunConfig, WriteConfig
 from clear_rt.errors import ConfigError
 from clear_rt.matte_planes import alpha_for, luma_alpha
 from clear_rt.metrics.evaluate import evaluate
 from clear_rt.remover import Remover
-from clear_rt.shapes import Size, whole
+from clear_rt.shapes import Box, Size, plane_box, whole
 from tests.conftest import made_once
 
 FRAMES, SEGMENT_FRAMES = 36, 12
@@ -102,7 +102,7 @@ def test_only_what_the_matte_covers_is_changed(boxed):
     size = Size(info.width_px, info.height_px)
     changed = 0
     with closing(Remover(RunConfig()).cleaned(boxed / "text.mp4", None)) as all_cleaned:
-        for source, result, _, matte in islice(all_cleaned, 8):
+        for source, result, _, matte, _ in islice(all_cleaned, 8):
             alpha = luma_alpha(matte, size, whole(size))
             for old, new in zip(source.planes, result.planes, strict=True):
                 steps = old.step_x_px, old.step_y_px
@@ -110,6 +110,21 @@ def test_only_what_the_matte_covers_is_changed(boxed):
                 assert not touched[alpha_for(alpha, whole(size), *steps, spread=old.kind == "chroma") == 0].any()
                 changed += np.count_nonzero(touched)
     assert changed > 10_000
+
+
+@pytest.mark.parametrize("boxes", ["lift", "fill"])
+def test_samples_of_what_is_kept_keep_every_bit(boxed, boxes):
+    """Chroma, too, whose fill spreads by a sample."""
+    kept = Box(251, 301, 51, 21)
+    config = RunConfig(region=RegionConfig(keep=(kept,)), composite=CompositeConfig(boxes=boxes))
+    beside = 0
+    with closing(Remover(config).cleaned(boxed / "text.mp4", None)) as all_cleaned:
+        for source, result, *_ in islice(all_cleaned, 4):
+            for old, new in zip(source.planes, result.planes, strict=True):
+                part = plane_box(kept, old.step_x_px, old.step_y_px).slices
+                np.testing.assert_array_equal(new.samples[part], old.samples[part])
+                beside += np.count_nonzero(new.samples != old.samples)
+    assert beside > 1000
 
 
 def test_boxes_are_lifted_or_filled():
