@@ -56,11 +56,16 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationConfig:
-    """What all variants share. `training` is Stage II's options; its objective and seed are set per run."""
+    """What all variants share. `training` is Stage II's options; its objective and seed are set per run.
+
+    They are measured on `windows` of the validation windows, evenly spread, on all where that is None: decoding takes
+    as long as training where the VAE is torch's on a CPU.
+    """
 
     base: Path
     data: Path
     seeds: tuple[int, ...] = (0,)
+    windows: int | None = None
     training: StageTwoTraining = PRESETS["tiny"]
 
 
@@ -101,7 +106,7 @@ def run_ablation(run: Path, config: AblationConfig, stopped: threading.Event | N
     _check_same(run, config)
     data, found = data_of(config.data, config.training), find_weights(config.base)
     vae = load_vae(found.vae, found.vae_config).to(config.training.device)
-    judge = Judge(vae, data.validation(), config.training.batch)
+    judge = Judge(vae, _some(data.validation(), config.windows), config.training.batch)
     figures = {
         _DRAFT: [_once(run / "control.json", judge.control)],
         _BASE: [_once(run / "base.json", lambda: judge.of(_base(found, config), prompt_of(found)))],
@@ -124,14 +129,25 @@ def run_ablation(run: Path, config: AblationConfig, stopped: threading.Event | N
 def _check_same(run: Path, config: AblationConfig) -> None:
     """Raises ConfigError where a run has figures of another base or other data."""
     path, now = run / "inputs.json", {name: str(getattr(config, name).resolve()) for name in ("base", "data")}
+    now["windows"] = "all" if config.windows is None else str(config.windows)
     before = json.loads(path.read_text()) if path.exists() else now
     if before != now:
         raise ConfigError(
-            f"{run} was made with {before['base']} and {before['data']}, now asked for {now['base']} and "
-            f"{now['data']}; give the same, or another --run"
+            f"{run} was made with {_said(before)}, now asked for {_said(now)}; give the same, or another --run"
         )
     run.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(now) + "\n")
+
+
+def _said(inputs: Mapping[str, str]) -> str:
+    return f"{inputs['base']} and {inputs['data']}, measured on {inputs.get('windows', 'all')} windows"
+
+
+def _some(windows: Windows, count: int | None) -> Windows:
+    total = windows.clean.shape[0]
+    if count is None or count >= total:
+        return windows
+    return Windows(*(part[:: total // count][:count] for part in windows))
 
 
 def table(figures: Mapping[str, Sequence[Figures]], config: AblationConfig) -> str:
@@ -139,7 +155,8 @@ def table(figures: Mapping[str, Sequence[Figures]], config: AblationConfig) -> s
     heads, training = [head for head, _ in COLUMNS.values()], config.training
     lines = [
         f"Stage II on {config.base}: {training.steps} steps of batch {training.batch}, rank {training.rank}, seeds "
-        f"{', '.join(map(str, config.seeds))}. From noise in {' / '.join(map(str, SAMPLER_STEPS))} steps.",
+        f"{', '.join(map(str, config.seeds))}. From noise in {' / '.join(map(str, SAMPLER_STEPS))} steps, measured on "
+        f"{'all' if config.windows is None else config.windows} validation windows.",
         "",
         f"| variant | {' | '.join(heads)} |",
         f"|---{'|---' * len(heads)}|",
@@ -191,11 +208,16 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, help="as the preset has it if left out")
+    parser.add_argument("--windows", type=int, help="measure on so many validation windows; on all if left out")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     training = replace(PRESETS[options.preset], device=options.device)
     training = training if options.steps is None else replace(training, steps=options.steps)
-    config = AblationConfig(base=options.base, data=options.data, seeds=tuple(options.seeds), training=training)
+    if options.windows is not None and options.windows < 1:
+        raise SystemExit(f"training: --windows must be 1 or more, got {options.windows}")
+    config = AblationConfig(
+        base=options.base, data=options.data, seeds=tuple(options.seeds), training=training, windows=options.windows
+    )
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
     try:

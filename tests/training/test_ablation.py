@@ -51,8 +51,21 @@ def test_every_variant_is_trained_once_and_the_rest_is_read(config, tmp_path, mo
     assert f"| {first['text_1']:.4f} | {first['rest_1']:.4f} |" in lines[6]
     with pytest.raises(ConfigError, match="trained with rank 4, now asked for rank 2"):
         run_ablation(tmp_path / "run", replace(config, training=replace(TWO, rank=2)))
-    with pytest.raises(ConfigError, match=r"was made with .*/base and .*/data, now asked for "):
+    with pytest.raises(
+        ConfigError, match=r"was made with .*/base and .*/data, measured on all windows, now asked for "
+    ):
         run_ablation(tmp_path / "run", replace(config, data=tmp_path))
+    with pytest.raises(ConfigError, match=r"measured on all windows, now asked for .* measured on 1 windows"):
+        run_ablation(tmp_path / "run", replace(config, windows=1))
+
+
+@pytest.mark.parametrize(
+    ("count", "first"), [(1, [0]), (2, [0, 3]), (3, [0, 2, 4]), (7, [0, 1, 2, 3, 4, 5, 6]), (9, None)]
+)
+def test_windows_to_measure_on_are_spread(count, first):
+    numbers = torch.arange(7.0)
+    some = ablation._some(Windows(numbers, numbers, numbers), count)
+    assert some.maps.tolist() == (numbers.tolist() if first is None else first)
 
 
 def test_a_stopped_ablation_goes_on_to_the_same_figures(config, tmp_path, monkeypatch):
