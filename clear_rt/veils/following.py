@@ -32,8 +32,8 @@ _MOST_PARTS = 4
 # Of less than that the codec has left nothing: its error is divided by the share. And hardly anybody draws a box that
 # hides less.
 _SHARES = (0.2, 0.8)
-# Of the pairs. 15 boxes have 0.78 and more, one over noise 0.36 with the right share all the same; what passes for a box
-# by chance has up to 0.97, so that this refuses only what is no relation at all.
+# Of the pairs. 15 boxes have 0.78 and more, one over noise 0.36 with the right share all the same; what passes for a
+# box by chance has up to 0.97, so that this refuses only what is no relation at all.
 _LEAST_CORRELATION = 0.3
 # The colour of a box is had from far away where little is hidden: this much of an error.
 _COLOUR_LEVELS = 32
