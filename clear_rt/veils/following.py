@@ -171,6 +171,8 @@ def _parts(matte: UInt8, boxes: Iterable[Box], picture: Size) -> Iterator[tuple[
 def _found(look: Look) -> _Followed | None:
     """The best of the veils that begin with an edge each, if it is a whole box with letters on it."""
     steps = {side: step for side in SIDES if (step := look.step(side)) is not None}
+    if len(steps) < _LEAST_SEEN_SIDES:
+        return None
     grown = [one for side, at_px in steps.items() if (one := _grown(look, side, at_px)) is not None]
     if not grown:
         return None
@@ -187,10 +189,13 @@ def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | Non
         blend = _blend(look, edges, seen)
         if blend is None or not _SHARES[0] < blend.share < _SHARES[1]:
             return None
+        before = edges, seen
         edges, shown = look.settled(edges, blend)
         seen = frozenset(shown)
         if len(seen) < _LEAST_SEEN_SIDES or not edges.is_box:
             return None
+        if (edges, seen) == before:
+            break
     moments = moments_of(look.pairs(edges, seen)) if _is_clear(look, shown) else None
     blend = None if moments is None else blend_of(moments)
     if moments is None or blend is None or not _is_veil(blend, look.picture):

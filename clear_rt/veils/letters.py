@@ -12,7 +12,6 @@ from clear_rt.veils.look import Picture
 from clear_rt.veils.rim import levels_of
 
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 # Levels of the source beyond what the darkest and the brightest picture would be: codecs overshoot at edges.
 _OVERSHOOT_LEVELS = 8
