@@ -98,11 +98,13 @@ def test_an_interrupted_run_goes_on_with_what_it_knew(boxed, tmp_path, monkeypat
     assert packets(target) == packets(tmp_path / "whole.mkv")
 
 
-def test_only_what_the_matte_covers_is_changed(boxed):
+@pytest.mark.parametrize("fill", ["membrane", "model"])
+def test_only_what_the_matte_covers_is_changed(boxed, fill):
+    config = RunConfig(composite=CompositeConfig(fill=fill))
     info = frames.probe(boxed / "text.mp4")
     size = Size(info.width_px, info.height_px)
     changed = 0
-    with closing(Remover(RunConfig()).cleaned(boxed / "text.mp4", None)) as all_cleaned:
+    with closing(Remover(config).cleaned(boxed / "text.mp4", None)) as all_cleaned:
         for source, result, _, matte, _ in islice(all_cleaned, 8):
             alpha = luma_alpha(matte, size, whole(size))
             for old, new in zip(source.planes, result.planes, strict=True):
