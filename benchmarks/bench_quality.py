@@ -50,20 +50,23 @@ def trimmed(clip: Path, count: int) -> Path:
     """The first `count` frames of a clip, without loss."""
     path = HOME / f"{clip.stem}-{count}.mp4"
     if not path.exists():
-        info = frames.probe(clip)
-        with closing(frames.read(info)) as pictures, frames.Writer(info, path, LOSSLESS) as writer:
-            for frame in islice(pictures, count):
-                writer.write(frame)
+        _write(clip, path, LOSSLESS, count)
     return path
+
+
+def _write(clip: Path, target: Path, config: WriteConfig, count: int | None = None) -> None:
+    """The first `count` frames of a clip, or all of them, as a file of their own."""
+    info = frames.probe(clip)
+    with closing(frames.read(info)) as pictures, frames.Writer(info, target, config) as writer:
+        for frame in islice(pictures, count):
+            writer.write(frame)
 
 
 @cache
 def text_in_coded(clean: Path) -> float:
     """Share of frames in which text is found once the clean clip has been coded as sources are: leaves, mostly."""
-    info, coded = frames.probe(clean), clean.with_name(f"{clean.stem}-coded.mp4")
-    with closing(frames.read(info)) as pictures, frames.Writer(info, coded, WriteConfig()) as writer:
-        for frame in pictures:
-            writer.write(frame)
+    coded = clean.with_name(f"{clean.stem}-coded.mp4")
+    _write(clean, coded, WriteConfig())
     return evaluate(coded, clean, every_frames=EVERY_FRAMES).result.frames_with_text or 0.0
 
 

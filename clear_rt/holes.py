@@ -52,8 +52,7 @@ def _placed(parts: Sequence[Hole], box: Box) -> Hole:
     """The largest alpha of all parts, cut to a box."""
     alpha = np.zeros((box.height_px, box.width_px), np.uint8)
     for part in parts:
-        here = part.box.within(box).clipped(Size(box.width_px, box.height_px))
-        there = box.within(part.box).clipped(Size(part.box.width_px, part.box.height_px))
-        if here is not None and there is not None:
-            np.maximum(alpha[here.slices], part.alpha[there.slices], out=alpha[here.slices])
+        if (both := part.box.common(box)) is not None:
+            here, there = both.within(box).slices, both.within(part.box).slices
+            np.maximum(alpha[here], part.alpha[there], out=alpha[here])
     return Hole(box, alpha, tuple(each for part in parts for each in part.within))

@@ -22,7 +22,7 @@ from clear_rt.grid import Grid
 from clear_rt.holes import Hole
 from clear_rt.matte_planes import alpha_for
 from clear_rt.motion import LEAST_SIDE_PX, flow_around, places
-from clear_rt.shapes import Box, Size, grow, plane_box
+from clear_rt.shapes import Box, grow, plane_box
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -170,9 +170,8 @@ def _allowed(hole: Hole, plane: PlaneLike) -> Bools:
     outer = plane_box(hole.box, plane.step_x_px, plane.step_y_px)
     allowed = np.zeros((outer.height_px, outer.width_px), np.bool_)
     for box in hole.within:
-        inner = plane_box(box, plane.step_x_px, plane.step_y_px).within(outer)
-        if (inside := inner.clipped(Size(outer.width_px, outer.height_px))) is not None:
-            allowed[inside.slices] = True
+        if (inside := plane_box(box, plane.step_x_px, plane.step_y_px).common(outer)) is not None:
+            allowed[inside.within(outer).slices] = True
     return allowed
 
 

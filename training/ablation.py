@@ -68,6 +68,11 @@ class AblationConfig:
     windows: int | None = None
     training: StageTwoTraining = PRESETS["tiny"]
 
+    @property
+    def measured_on(self) -> str:
+        """How many windows, in words."""
+        return "all" if self.windows is None else str(self.windows)
+
 
 class Judge:
     """The validation windows, decoded once, and what is measured on them; figures end in their sampler steps."""
@@ -129,8 +134,9 @@ def run_ablation(run: Path, config: AblationConfig, stopped: threading.Event | N
 def _check_same(run: Path, config: AblationConfig) -> None:
     """Raises ConfigError where a run has figures of another base or other data."""
     path, now = run / "inputs.json", {name: str(getattr(config, name).resolve()) for name in ("base", "data")}
-    now["windows"] = "all" if config.windows is None else str(config.windows)
-    before = json.loads(path.read_text()) if path.exists() else now
+    now["windows"] = config.measured_on
+    # Runs from before there was a choice were measured on all.
+    before = {"windows": "all"} | json.loads(path.read_text()) if path.exists() else now
     if before != now:
         raise ConfigError(
             f"{run} was made with {_said(before)}, now asked for {_said(now)}; give the same, or another --run"
@@ -140,7 +146,7 @@ def _check_same(run: Path, config: AblationConfig) -> None:
 
 
 def _said(inputs: Mapping[str, str]) -> str:
-    return f"{inputs['base']} and {inputs['data']}, measured on {inputs.get('windows', 'all')} windows"
+    return f"{inputs['base']} and {inputs['data']}, measured on {inputs['windows']} windows"
 
 
 def _some(windows: Windows, count: int | None) -> Windows:
@@ -156,7 +162,7 @@ def table(figures: Mapping[str, Sequence[Figures]], config: AblationConfig) -> s
     lines = [
         f"Stage II on {config.base}: {training.steps} steps of batch {training.batch}, rank {training.rank}, seeds "
         f"{', '.join(map(str, config.seeds))}. From noise in {' / '.join(map(str, SAMPLER_STEPS))} steps, measured on "
-        f"{'all' if config.windows is None else config.windows} validation windows.",
+        f"{config.measured_on} validation windows.",
         "",
         f"| variant | {' | '.join(heads)} |",
         f"|---{'|---' * len(heads)}|",

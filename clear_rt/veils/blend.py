@@ -62,7 +62,9 @@ def blend_of(moments: Moments) -> Blend | None:
 
 
 def moments_of(pairs: Sequence[Pair]) -> Moments | None:
-    """Robust sums over the pairs of every plane, by a blend that is found in rounds; None where they are flat."""
+    """Robust sums over the pairs of every plane, by a blend that is found in rounds; None of flat ones and of none."""
+    if not pairs:
+        return None
     weights: Sequence[Floats] = [np.ones_like(pair.outer) for pair in pairs]
     for _ in range(_ROUNDS):
         moments = _sums(pairs, weights)

@@ -184,9 +184,10 @@ def _found(look: Look) -> _Followed | None:
 def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | None:
     """From one edge the blend, from this where the others are, and so on; with a score to compare by."""
     edges, seen = look.around.moved(first, at_px), frozenset((first,))
+    moments = moments_of(look.pairs(edges, seen))
     shown: dict[Side, Shown] = {}
     for _ in range(_ROUNDS):
-        blend = _blend(look, edges, seen)
+        blend = None if moments is None else blend_of(moments)
         if blend is None or not _SHARES[0] < blend.share < _SHARES[1]:
             return None
         before = edges, seen
@@ -196,9 +197,9 @@ def _grown(look: Look, first: Side, at_px: int) -> tuple[float, _Followed] | Non
             return None
         if (edges, seen) == before:
             break
-    moments = moments_of(look.pairs(edges, seen)) if _is_clear(look, shown) else None
+        moments = moments_of(look.pairs(edges, seen))
     blend = None if moments is None else blend_of(moments)
-    if moments is None or blend is None or not _is_veil(blend, look.picture):
+    if moments is None or blend is None or not _is_clear(look, shown) or not _is_veil(blend, look.picture):
         return None
     return _evidence(look, shown), _Followed(look.part, edges, seen, moments, blend)
 
@@ -233,12 +234,6 @@ def _moved_along(look: Look, before: _Followed) -> tuple[Edges, frozenset[Side]]
         elif not look.is_near(edges, side):
             edges = edges.moved(side, look.surely_inside.at(side))
     return edges, frozenset(agreed)
-
-
-def _blend(look: Look, edges: Edges, seen: Iterable[Side]) -> Blend | None:
-    pairs = look.pairs(edges, seen)
-    moments = moments_of(pairs) if pairs else None
-    return None if moments is None else blend_of(moments)
 
 
 def _is_veil(blend: Blend, picture: Picture) -> bool:

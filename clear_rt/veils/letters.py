@@ -44,14 +44,14 @@ def hold_text(found: Bools, *, centred: bool) -> bool:
     box = occupied(found)
     if box is None or not _COVERED[0] <= np.count_nonzero(found) / found.size <= _COVERED[1]:
         return False
-    lines = found.any(axis=1) if found.shape[1] >= found.shape[0] else found.any(axis=0)
-    places = np.flatnonzero(lines)
-    before, after = int(places[0]), lines.size - 1 - int(places[-1])
+    rows, columns = found.shape
+    lying = columns >= rows
+    across_px, along_px, span_px = (rows, columns, box.width_px) if lying else (columns, rows, box.height_px)
+    places = np.flatnonzero(found.any(axis=int(lying)))
+    before, after = int(places[0]), across_px - 1 - int(places[-1])
     gaps = [before, after, *(np.diff(places) - 1)]
-    long_px = max(found.shape)
-    span_px = box.width_px if found.shape[1] >= found.shape[0] else box.height_px
     return bool(
-        span_px >= _LEAST_SPAN * long_px
-        and max(gaps) <= _MOST_EMPTY * lines.size
-        and (not centred or abs(before - after) <= _MOST_ASIDE * lines.size)
+        span_px >= _LEAST_SPAN * along_px
+        and max(gaps) <= _MOST_EMPTY * across_px
+        and (not centred or abs(before - after) <= _MOST_ASIDE * across_px)
     )

@@ -18,7 +18,7 @@ from clear_rt.veils.blend import levels_behind
 from clear_rt.veils.following import Veil
 from clear_rt.veils.letters import letters
 from clear_rt.veils.look import Picture, picture_of
-from clear_rt.veils.rim import Edges, levels_of
+from clear_rt.veils.rim import levels_of
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -76,9 +76,7 @@ def _outer(veil: Veil, size: Size) -> Box | None:
 
 
 def _inner(veil: Veil, size: Size) -> Box | None:
-    rim_px = _rim_px(size)
-    top, bottom, left, right = veil.edges
-    inner = Edges(top + rim_px, bottom - rim_px, left + rim_px, right - rim_px)
+    inner = veil.edges.shrunk(_rim_px(size))
     return inner.box.common(veil.within) if inner.is_box else None
 
 

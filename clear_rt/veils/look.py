@@ -193,11 +193,9 @@ class Look:
         return Shown(*(float(np.median(np.abs(values))) for values in differences))
 
     def _inner(self, margin_px: int) -> Edges:
-        top, bottom, left, right = self.part
-        inner = Edges(top + margin_px, bottom - margin_px, left + margin_px, right - margin_px)
+        inner, outermost = self.part.shrunk(margin_px), self._limits.shrunk(_BORDER_PX)
         for side in self.borders:
-            inwards_px = _BORDER_PX if side in BEGINNINGS else -_BORDER_PX
-            inner = inner.moved(side, self._limits.at(side) + inwards_px)
+            inner = inner.moved(side, outermost.at(side))
         return inner
 
     def _places(self, side: Side, outside_px: int) -> npt.NDArray[np.intp]:

@@ -51,6 +51,10 @@ class Edges(NamedTuple):
         """With one side elsewhere."""
         return self._replace(**{side: at_px})
 
+    def shrunk(self, margin_px: int) -> Edges:
+        """With every side so much farther inwards."""
+        return Edges(self.top + margin_px, self.bottom - margin_px, self.left + margin_px, self.right - margin_px)
+
     @property
     def is_lying(self) -> bool:
         """Whether it is wider than it is high, as lines of most scripts are."""

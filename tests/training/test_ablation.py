@@ -55,6 +55,11 @@ def test_every_variant_is_trained_once_and_the_rest_is_read(config, tmp_path, mo
         ConfigError, match=r"was made with .*/base and .*/data, measured on all windows, now asked for "
     ):
         run_ablation(tmp_path / "run", replace(config, data=tmp_path))
+    # A run from before there was `windows` goes on.
+    inputs = json.loads((tmp_path / "run" / "inputs.json").read_text())
+    del inputs["windows"]
+    (tmp_path / "run" / "inputs.json").write_text(json.dumps(inputs))
+    assert run_ablation(tmp_path / "run", config) == figures
     with pytest.raises(ConfigError, match=r"measured on all windows, now asked for .* measured on 1 windows"):
         run_ablation(tmp_path / "run", replace(config, windows=1))
 
